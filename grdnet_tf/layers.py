@@ -1,0 +1,90 @@
+"""The blocks that every network is built of: convolution, residual block, residual block that doubles the size.
+
+All take and give (B, H, W, C) in the layer's compute dtype. LeakyReLU's slope is 0.2, as in GANomaly and DCGAN.
+"""
+import tensorflow as tf
+
+keras = tf.keras
+
+SLOPE = 0.2
+
+
+def _normalize(batch_norm: bool, synchronized: bool):
+    """Batch normalisation, over all replicas if `synchronized`; None without it."""
+    if not batch_norm:
+        return None
+    # `synchronized` is passed only when it is needed: it keeps Keras 2 from its fused kernel.
+    return keras.layers.BatchNormalization(**({"synchronized": True} if synchronized else {}))
+
+
+class ConvBlock(keras.layers.Layer):
+    """Convolution, optional batch norm, LeakyReLU. `stride` 2 halves the size; `up` doubles it instead (transposed)."""
+
+    def __init__(self, filters, kernel=3, stride=1, up=False, batch_norm=True, synchronized=False, activation=True):
+        super().__init__()
+        bias = not batch_norm
+        if up:  # a kernel of twice the stride covers every output pixel equally often: no checkerboard
+            self.conv = keras.layers.Conv2DTranspose(filters, 4, 2, "same", use_bias=bias,
+                                                     kernel_initializer="he_normal")
+        else:
+            self.conv = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=bias,
+                                            kernel_initializer="he_normal")
+        self.norm = _normalize(batch_norm, synchronized)
+        self.activation = activation
+
+    def call(self, x, training=False):
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x, training=training)
+        return tf.nn.leaky_relu(x, SLOPE) if self.activation else x
+
+
+class ResidualBlock(keras.layers.Layer):
+    """Two 3x3 ConvBlocks plus the identity, or plus a 1x1 ConvBlock where the shape changes (Fig. 5).
+
+    `residual=False` leaves the shortcut out: the vanilla autoencoder of Table 1. `stride` 2 halves, `up` doubles the size.
+    """
+
+    def __init__(self, filters, stride=1, up=False, project=False, residual=True, batch_norm=True, synchronized=False):
+        super().__init__()
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        self.first = ConvBlock(filters, 3, stride, up, **norm)
+        self.second = ConvBlock(filters, 3, **norm)
+        self.up, self.residual = up, residual
+        projected = residual and (project or up or stride > 1)
+        self.shortcut = ConvBlock(filters, 1, stride, **norm) if projected else None
+
+    def call(self, x, training=False):
+        y = self.second(self.first(x, training=training), training=training)
+        if not self.residual:
+            return y
+        if self.shortcut is not None:
+            x = self.shortcut(x, training=training)
+        if self.up:  # after the 1x1 projection, which commutes with it: a quarter of the work
+            x = double(x)
+        return x + y
+
+
+def double(x):
+    """Nearest-neighbour enlargement by 2, (B, H, W, C) -> (B, 2H, 2W, C), by reshape.
+
+    Keras' UpSampling2D has no XLA gradient on Keras 2 and `tf.repeat` costs a gather.
+    """
+    shape = tf.shape(x)
+    b, h, w, c = shape[0], shape[1], shape[2], x.shape[-1]
+    x = tf.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+    return tf.reshape(x, (b, 2 * h, 2 * w, c))
+
+
+class Stage(keras.layers.Layer):
+    """`blocks` residual blocks, the first of which changes size and width."""
+
+    def __init__(self, filters, blocks=2, stride=1, up=False, **options):
+        super().__init__()
+        self.blocks = [ResidualBlock(filters, stride, up, project=True, **options)]
+        self.blocks += [ResidualBlock(filters, **options) for _ in range(blocks - 1)]
+
+    def call(self, x, training=False):
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x

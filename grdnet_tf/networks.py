@@ -1,0 +1,160 @@
+"""The five networks of GRD-Net as subclassed Keras models (Fig. 2, Fig. 5).
+
+Every picture is (B, H, W, C) in [0, 1], H and W divisible by the total stride. Networks end in float32 whatever the
+precision policy: losses and thresholds are not computed in half precision.
+"""
+from typing import NamedTuple, Sequence, Tuple
+
+import tensorflow as tf
+
+from .layers import ConvBlock, Stage
+
+keras = tf.keras
+
+
+def _full_precision(layer, *arguments, **options):
+    """The last layer of a network, kept out of the mixed precision policy."""
+    return layer(*arguments, dtype="float32", **options)
+
+
+class Encoder(keras.Model):
+    """Picture to latent z: one stage of stride 2 per width, then the bottleneck.
+
+    `bottleneck` "crae" gives z as (B, H/s, W/s, latent) by a convolution, "drae" as (B, latent) by a dense layer, which
+    fixes the picture size. `stem` > 0 adds a convolution at full resolution first.
+    """
+
+    def __init__(self, widths: Sequence[int], latent: int, bottleneck="crae", stem=0, blocks=2, residual=True,
+                 batch_norm=True, synchronized=False, name="encoder"):
+        super().__init__(name=name)
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        self.stem = ConvBlock(stem, **norm) if stem else None
+        self.stages = [Stage(width, blocks, stride=2, residual=residual, **norm) for width in widths]
+        self.flatten = keras.layers.Flatten() if bottleneck == "drae" else None
+        self.project = (_full_precision(keras.layers.Dense, latent) if bottleneck == "drae"
+                        else _full_precision(keras.layers.Conv2D, latent, 3, padding="same"))
+
+    def call(self, images, training=False):
+        x = images if self.stem is None else self.stem(images, training=training)
+        for stage in self.stages:
+            x = stage(x, training=training)
+        if self.flatten is not None:
+            x = self.flatten(x)
+        return self.project(tf.cast(x, tf.float32))
+
+
+class Decoder(keras.Model):
+    """Latent z to picture in [0, 1]: the encoder's mirror.
+
+    `grid` is the (height, width) of the last feature map, which the dense bottleneck ("drae") is reshaped to; with
+    "crae" it is not used. Without `stem` the last enlargement is a sub-pixel convolution (depth to space), which spares
+    the convolutions at full resolution.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, grid: Tuple[int, int], bottleneck="crae", stem=0, blocks=2,
+                 residual=True, batch_norm=True, synchronized=False, name="decoder"):
+        super().__init__(name=name)
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        down = list(widths)
+        self.expand = keras.layers.Dense(grid[0] * grid[1] * down[-1]) if bottleneck == "drae" else None
+        self.reshape = keras.layers.Reshape((grid[0], grid[1], down[-1])) if bottleneck == "drae" else None
+        self.enter = ConvBlock(down[-1], **norm)
+        up = down[-2::-1] + ([stem] if stem else [])
+        self.stages = [Stage(width, blocks, up=True, residual=residual, **norm) for width in up]
+        self.subpixel = not stem
+        self.paint = _full_precision(keras.layers.Conv2D, channels * (4 if self.subpixel else 1), 3, padding="same")
+
+    def call(self, z, training=False):
+        x = z if self.expand is None else self.reshape(self.expand(z))
+        x = self.enter(x, training=training)
+        for stage in self.stages:
+            x = stage(x, training=training)
+        x = self.paint(tf.cast(x, tf.float32))
+        return tf.sigmoid(tf.nn.depth_to_space(x, 2) if self.subpixel else x)
+
+
+class Generated(NamedTuple):
+    """What one pass of the generator gives: z, the reconstruction X^ and, if asked for, z^ (else None)."""
+    latent: tf.Tensor
+    reconstruction: tf.Tensor
+    latent_hat: tf.Tensor
+
+
+class Generator(keras.Model):
+    """Encoder-decoder-encoder: z = E1(X_n), X^ = D(z), z^ = E2(X^); E1 and E2 alike but with weights of their own.
+
+    `second_encoder=False` leaves E2 out (its loss has no weight, or inference).
+    """
+
+    def __init__(self, widths, latent, channels, grid, bottleneck="crae", second_encoder=True, name="generator",
+                 **options):
+        super().__init__(name=name)
+        self.encoder = Encoder(widths, latent, bottleneck, **options)
+        self.decoder = Decoder(widths, channels, grid, bottleneck, **options)
+        self.encoder_hat = Encoder(widths, latent, bottleneck, name="encoder_hat", **options) if second_encoder else None
+
+    def call(self, images, training=False):
+        z = self.encoder(images, training=training)
+        reconstruction = self.decoder(z, training=training)
+        z_hat = None if self.encoder_hat is None else self.encoder_hat(reconstruction, training=training)
+        return Generated(z, reconstruction, z_hat)
+
+    def reconstruct(self, images, training=False):
+        """X^ = D(E1(X)), all that inference needs."""
+        return self.decoder(self.encoder(images, training=training), training=training)
+
+
+class Discrimination(NamedTuple):
+    """The feature map f(.) that feature matching compares, and one real / fake logit a picture, (B, 1)."""
+    features: tf.Tensor
+    logits: tf.Tensor
+
+
+class Discriminator(keras.Model):
+    """Real or generated: one residual stage of stride 2 per width; f(.) is the last stage's output."""
+
+    def __init__(self, widths: Sequence[int], blocks=1, batch_norm=True, synchronized=False, name="discriminator"):
+        super().__init__(name=name)
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        self.stages = [Stage(width, blocks, stride=2, **norm) for width in widths]
+        self.pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
+        self.judge = _full_precision(keras.layers.Dense, 1)
+
+    def call(self, images, training=False):
+        x = images
+        for stage in self.stages:
+            x = stage(x, training=training)
+        features = tf.cast(x, tf.float32)
+        return Discrimination(features, self.judge(self.pool(features)))
+
+
+class UNet(keras.Model):
+    """The segmenter: (picture, reconstruction) stacked, (B, H, W, 2C), to logits (B, H, W, 1) of the anomaly map.
+
+    Each level is two convolutions; a level goes down by max pooling and up by a transposed convolution, with a skip
+    connection. `stride` 2 starts at half resolution and ends in a sub-pixel convolution: a quarter of the work.
+    """
+
+    def __init__(self, widths: Sequence[int], stride=1, batch_norm=True, synchronized=False, name="segmenter"):
+        super().__init__(name=name)
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        self.down = [(ConvBlock(w, 5 if stride == 2 and i == 0 else 3, stride if i == 0 else 1, **norm),
+                      ConvBlock(w, **norm)) for i, w in enumerate(widths)]
+        self.pool = keras.layers.MaxPooling2D(2)
+        self.rise = [keras.layers.Conv2DTranspose(w, 2, 2) for w in reversed(widths[:-1])]
+        self.up = [(ConvBlock(w, **norm), ConvBlock(w, **norm)) for w in reversed(widths[:-1])]
+        self.stride = stride
+        # Anomalous pixels are rare: logits start at -2, a map of 0.12, so that the first steps do not flood the map.
+        self.mark = _full_precision(keras.layers.Conv2D, stride * stride, 3, padding="same",
+                                    bias_initializer=keras.initializers.Constant(-2.0))
+
+    def call(self, stacked, training=False):
+        x, skips = stacked, []
+        for level, (first, second) in enumerate(self.down):
+            x = second(first(self.pool(x) if level else x, training=training), training=training)
+            skips.append(x)
+        for skip, rise, (first, second) in zip(reversed(skips[:-1]), self.rise, self.up):
+            x = tf.concat([skip, rise(x)], axis=-1)
+            x = second(first(x, training=training), training=training)
+        logits = self.mark(tf.cast(x, tf.float32))
+        return tf.nn.depth_to_space(logits, self.stride) if self.stride > 1 else logits
