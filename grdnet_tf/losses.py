@@ -6,9 +6,9 @@ w1, w2, w3 of the generator are applied by the model, in one place. Equation num
 """
 
 import difflib
-import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from grdnet_tf.errors import InputError
@@ -19,7 +19,7 @@ SSIM_WINDOW, SSIM_SIGMA, SSIM_K1, SSIM_K2 = 11, 1.5, 0.01, 0.03
 
 
 class Segmentation(NamedTuple):
-    """Terms of the segmentation loss: total = focal + overlap_weight * overlap; overlap is 0 where a reading has none."""
+    """total = focal + overlap_weight * overlap; overlap is 0 where a reading has none."""
 
     total: tf.Tensor
     focal: tf.Tensor
@@ -88,8 +88,8 @@ def discriminator(real_logits, fake_logits):
 def focal(logits, target, gamma=2.0, alpha=None):
     """Eq. 4: mean over all pixels of -(1 - p)^gamma log p, p the probability given to the true class of the pixel.
 
-    `logits` of the anomaly map A = sigmoid(logits), `target` in [0, 1]. `alpha` weighs the pixels of target 1, 1 - alpha
-    those of target 0; None weighs both by 1. gamma 0 without alpha is binary cross-entropy. Finite, with finite
+    `logits` of the anomaly map A = sigmoid(logits), `target` in [0, 1]. `alpha` weighs the pixels of target 1 and
+    1 - alpha those of target 0; None weighs both by 1. gamma 0 without alpha is binary cross-entropy. Finite, with finite
     gradients, for every finite logit.
     """
     return tf.reduce_mean(_focal_map(logits, target, gamma, alpha))
@@ -116,9 +116,9 @@ def segmentation(reading, logits, mask, roi=None, gamma=2.0, alpha=None, overlap
     `intersection_negated_overlap`  FL(A x R, M), case 4         |A.(1-R)| / min(|A|, |1-R|)
     ==============================  ===========================  =============================
 
-    - A x R is 0 outside R whatever A says. There FL is 0 where M = 0, and where M = 1 a constant, -log 0: infinite, or the
-      logarithm of whatever floor a program puts under it. It moves no weight and is left out. So FL(A x R, M) is the
-      focal loss from logits summed inside R over the number of all pixels, which is safe for every logit.
+    - A x R is 0 outside R whatever A says. There FL is 0 where M = 0, and where M = 1 a constant, -log 0: infinite, or
+      the logarithm of whatever floor a program puts under it. It moves no weight and is left out. So FL(A x R, M) is the
+      focal loss from logits, summed inside R over the number of all pixels: safe for every logit.
     - The paper's case 4 is one sentence ("we negated the overlap function to not intersect 1 - ROI"). Read here as
       w - L_overlap(A, 1 - R): the overlap itself with the outside of R is what costs, 0 where A stays inside R.
 
@@ -149,7 +149,7 @@ def _float(x):
 
 
 def _focal_map(logits, target, gamma, alpha):
-    """Eq. 4 per pixel. From log sigmoid, and the power as an exponential of it: exact and smooth where p reaches 0 or 1."""
+    """Eq. 4 per pixel, from log sigmoid, the power as an exponential of it: smooth also where p rounds to 0 or 1."""
     logits, target = _float(logits), _float(target)
     log_p, log_not_p = -tf.nn.softplus(-logits), -tf.nn.softplus(logits)  # log sigmoid(l), log(1 - sigmoid(l))
     positive = -target * tf.exp(gamma * log_not_p) * log_p
@@ -176,8 +176,8 @@ def _planes(image):
 def _gaussian(side):
     """The window for an image side of that many pixels: odd length, at most SSIM_WINDOW, sum 1."""
     length = min(SSIM_WINDOW, side - (side + 1) % 2)
-    weights = [math.exp(-0.5 * ((i - length // 2) / SSIM_SIGMA) ** 2) for i in range(length)]
-    return [w / sum(weights) for w in weights]
+    weights = np.exp(-0.5 * ((np.arange(length) - length // 2) / SSIM_SIGMA) ** 2)
+    return weights / weights.sum()
 
 
 def _blur(maps):
@@ -193,7 +193,7 @@ def _blur_by_shifts(maps):
         window, side = _gaussian(maps.shape[axis]), maps.shape[axis]
         fits = side - len(window) + 1
         at = (lambda i: maps[..., i : i + fits]) if axis == -1 else (lambda i: maps[..., i : i + fits, :])
-        maps = tf.add_n([weight * at(i) for i, weight in enumerate(window)])
+        maps = tf.add_n([float(weight) * at(i) for i, weight in enumerate(window)])
     return maps
 
 
@@ -204,5 +204,7 @@ def _blur_by_matmul(maps):
 def _band(side):
     """(side', side) constant matrix whose row i holds the window from column i on."""
     window = _gaussian(side)
-    rows = [[0.0] * i + window + [0.0] * (side - len(window) - i) for i in range(side - len(window) + 1)]
-    return tf.constant(rows, tf.float32)
+    band = np.zeros((side - len(window) + 1, side), np.float32)
+    for row in range(len(band)):
+        band[row, row : row + len(window)] = window
+    return tf.constant(band)
