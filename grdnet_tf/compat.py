@@ -1,0 +1,42 @@
+"""What differs between the Keras 2 stack (TensorFlow 2.15) and the Keras 3 stack (2.21), each with its reason."""
+import tensorflow as tf
+
+keras = tf.keras
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+
+
+def loss_scaled(optimizer):
+    """The optimizer with dynamic loss scaling, for float16: the class moved between the stacks."""
+    return (keras.optimizers if KERAS_3 else keras.mixed_precision).LossScaleOptimizer(optimizer)
+
+
+def minimize(optimizer, loss, variables, tape):
+    """One update of `variables` along the gradient of `loss`, a scalar recorded on the persistent `tape`.
+
+    Loss scaling: Keras 3 unscales within `apply_gradients`, Keras 2 wants a call of its own. Replicas: both stacks *sum*
+    gradients over replicas, so the gradient of a mean over the replica's share of the batch is divided by their number.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    factor = tf.constant(1.0 / replicas)
+    unscale = getattr(optimizer, "get_unscaled_gradients", None)  # Keras 2, loss-scaled only
+    if KERAS_3:
+        factor = optimizer.scale_loss(factor)
+    elif unscale:
+        factor = optimizer.get_scaled_loss(factor)
+    gradients = tape.gradient(loss, variables, output_gradients=factor)
+    optimizer.apply_gradients(zip(unscale(gradients) if unscale else gradients, variables))
+
+
+def optimizer_variables(optimizer):
+    """All state of a built optimizer, loss scale included: on Keras 2 the wrapper leaves its own out of `variables`."""
+    found = list(optimizer.variables() if callable(optimizer.variables) else optimizer.variables)
+    if not KERAS_3 and hasattr(optimizer, "get_unscaled_gradients"):
+        found += list(optimizer._loss_scale._weights.values())  # the only handle to the scale and its counter
+    return found
+
+
+def log_value(metric):
+    """A metric's result for the logs: Keras 3 under MultiWorkerMirroredStrategy fails on scalars (keras#20585)."""
+    value = metric.result()
+    many = KERAS_3 and isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+    return tf.reshape(value, [1]) if many else value

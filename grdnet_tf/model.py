@@ -1,0 +1,223 @@
+"""GRD-Net as one Keras model: its training step, its test step and its inference.
+
+    images (B, H, W, C) float32 [0, 1]  ->  Detection(reconstruction, anomaly_map, score)
+
+A training batch is a dict {"image", "roi", "seed"} and, where the noise was made before, {"noisy", "mask"}: see README.
+"""
+from typing import NamedTuple, Optional, Tuple
+
+import tensorflow as tf
+
+from . import losses, perlin
+from .compat import loss_scaled, log_value, minimize
+from .networks import Discriminator, Generator, UNet
+from .scoring import anomaly_score
+
+keras = tf.keras
+
+TERMS = ("l1", "ssim", "adversarial", "encoder", "discriminator", "segmentation", "overlap")
+NETWORKS = ("generator", "discriminator", "segmenter")
+
+
+class Detection(NamedTuple):
+    """Reconstruction X^ (B, H, W, C) in [0, 1], anomaly map A (B, H, W, 1) in [0, 1], image score eta (B,) in [0, 1]."""
+    reconstruction: tf.Tensor
+    anomaly_map: tf.Tensor
+    score: tf.Tensor
+
+
+class Objective(NamedTuple):
+    """The weights and readings of the losses; the defaults are the paper's (eq. 1-6)."""
+    adversarial: float = 1.0                 # w1 of eq. 2
+    contextual: float = 50.0                 # w2
+    encoder: float = 1.0                     # w3
+    l1: float = 1.0                          # wa of eq. 1
+    ssim: float = 1.0                        # wb
+    encoder_norm: str = "l2"
+    segmentation: float = 1.0
+    roi_reading: str = "masked_target"       # one of losses.READINGS
+    overlap: float = 1.0                     # w of eq. 8
+    focal_gamma: float = 2.0
+    focal_alpha: Optional[float] = None
+    segmentation_to_generator: bool = False  # whether the segmentation loss trains the generator too
+
+
+class GRDNet(keras.Model):
+    """GRD-Net (Ferrari & Lamma 2023): generator, discriminator and segmenter trained together, three optimizers.
+
+    `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
+    trained model takes any other such size. Without `discriminator_widths` there is no adversarial part, without
+    `second_encoder` no E2; then the objective's weight for it must be 0. `score_pool` is the side of the average pool in
+    front of the score's maximum (21 in the paper). `synchronized` batch norm is for several replicas.
+    """
+
+    def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, widths=(32, 64, 128, 256, 512),
+                 latent=32, stem=32, blocks=2, bottleneck="crae", residual=True, batch_norm=True, synchronized=False,
+                 second_encoder=True, discriminator_widths=(32, 64, 128, 256, 512),
+                 segmenter_widths=(32, 64, 128, 256, 512), segmenter_stride=1, score_pool=21, name="grdnet"):
+        super().__init__(name=name, dtype="float32")  # the parts follow the precision policy, the whole speaks float32
+        self.image_size, self.channels, self.score_pool = tuple(image_size), channels, score_pool
+        norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        stride = 2 ** len(widths)
+        grid = (image_size[0] // stride, image_size[1] // stride)
+        self.generator = Generator(widths, latent, channels, grid, bottleneck, second_encoder, stem=stem, blocks=blocks,
+                                   residual=residual, **norm)
+        self.discriminator = Discriminator(discriminator_widths, **norm) if discriminator_widths else None
+        self.segmenter = UNet(segmenter_widths, segmenter_stride, **norm)
+        self._build_networks(max(image_size) if bottleneck == "drae" else
+                             2 ** max(len(widths), len(segmenter_widths), len(discriminator_widths or ())))
+        self.trackers = None
+
+    def _build_networks(self, side):
+        """Every weight exists after construction: one pass over the smallest picture the networks take."""
+        size = self.image_size if side == max(self.image_size) else (side, side)
+        blank = tf.zeros((1, *size, self.channels))
+        self.generator(blank)
+        self.segmenter(tf.concat([blank, blank], axis=-1))
+        if self.discriminator is not None:
+            self.discriminator(blank)
+        self.built = True
+
+    def call(self, images, roi=None, training=False):
+        """Detection of `images` (B, H, W, C) in [0, 1]. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
+        reconstruction = self.generator.reconstruct(images, training=training)
+        logits = self.segmenter(tf.concat([images, reconstruction], axis=-1), training=training)
+        anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
+        if roi is not None:
+            anomaly_map = anomaly_map * tf.cast(roi, tf.float32)
+        return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
+
+    def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
+                learning_rate=1e-4, objective: Objective = Objective(), noise=None, textures=None, jit_compile=None,
+                **options):
+        """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
+
+        `noise` is a `perlin.NoiseSettings` (default: its defaults) for batches that come without "noisy" and "mask".
+        `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer is
+        wrapped for loss scaling.
+        """
+        if objective.adversarial and self.discriminator is None:
+            raise ValueError("objective.adversarial > 0 needs a discriminator: give GRDNet discriminator_widths")
+        if objective.encoder and self.generator.encoder_hat is None:
+            raise ValueError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
+        if jit_compile is None:
+            jit_compile = bool(tf.config.list_physical_devices("GPU"))
+        super().compile(optimizer=None, jit_compile=jit_compile, **options)
+        self.objective, self.textures = objective, textures
+        self.noise = noise if noise is not None else perlin.NoiseSettings()
+        given = (generator_optimizer, discriminator_optimizer, segmenter_optimizer)
+        optimizers = [g if g is not None else keras.optimizers.Adam(learning_rate) for g in given]
+        if keras.mixed_precision.global_policy().name == "mixed_float16":
+            optimizers = [loss_scaled(o) for o in optimizers]
+        self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = optimizers
+        for name in NETWORKS:  # built here: Keras 3 under a strategy, and restoring a checkpoint, need the slots to exist
+            if getattr(self, name) is not None:
+                getattr(self, f"{name}_optimizer").build(getattr(self, name).trainable_variables)
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "generator", *self._terms())}
+        self.detection_trackers = {"image_auroc": keras.metrics.AUC(num_thresholds=500, name="image_auroc"),
+                                   "pixel_ap": keras.metrics.AUC(num_thresholds=500, curve="PR", name="pixel_ap")}
+
+    def optimizers(self):
+        """The optimizers in use, by the name of their network."""
+        return {name: getattr(self, f"{name}_optimizer") for name in NETWORKS if getattr(self, name) is not None}
+
+    def _terms(self):
+        """The raw loss terms that this objective computes."""
+        unused = set()
+        if not self.objective.adversarial:
+            unused |= {"adversarial", "discriminator"}
+        if not self.objective.encoder:
+            unused |= {"encoder"}
+        if "overlap" not in self.objective.roi_reading:
+            unused |= {"overlap"}
+        return [term for term in TERMS if term not in unused]
+
+    @property
+    def metrics(self):
+        """All trackers, for Keras to reset them at the start of every epoch."""
+        return list((self.trackers or {}).values()) + list(getattr(self, "detection_trackers", {}).values())
+
+    def perturbed(self, batch):
+        """The batch with "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds."""
+        if not isinstance(batch, dict):  # bare images: no ROI, seeds from TensorFlow's global generator
+            seeds = tf.random.uniform((tf.shape(batch)[0], 2), maxval=2**31 - 1, dtype=tf.int32)
+            batch = {"image": batch, "roi": tf.ones_like(batch[..., :1]), "seed": seeds}
+        if "noisy" in batch:
+            return batch
+        noisy, mask = perlin.perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures)
+        return dict(batch, noisy=noisy, mask=mask)
+
+    def forward(self, batch, training):
+        """One pass through all networks: the raw loss terms (float32 scalars) and the segmenter's logits.
+
+        Each network runs once. The discriminator sees real and generated pictures in one batch, and its one pass serves
+        both its own loss and feature matching.
+        """
+        image, noisy, mask, roi = batch["image"], batch["noisy"], batch["mask"], batch["roi"]
+        o = self.objective
+        z = self.generator.encoder(noisy, training=training)
+        fake = self.generator.decoder(z, training=training)
+        terms = dict(zip(("l1", "ssim"), (losses.l1(image, fake), losses.ssim_loss(image, fake))))
+        if o.encoder:
+            terms["encoder"] = losses.encoder(z, self.generator.encoder_hat(fake, training=training), o.encoder_norm)
+        if o.adversarial:
+            both = self.discriminator(tf.concat([image, fake], axis=0), training=training)
+            real_features, fake_features = tf.split(both.features, 2)
+            terms["adversarial"] = losses.feature_matching(real_features, fake_features)
+            terms["discriminator"] = losses.discriminator(*tf.split(both.logits, 2))
+        seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
+        logits = self.segmenter(tf.concat([noisy, seen], axis=-1), training=training)
+        marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
+        terms["segmentation"] = marked.focal
+        if "overlap" in o.roi_reading:
+            terms["overlap"] = marked.overlap
+        return terms, logits
+
+    def objectives(self, terms):
+        """The weighted loss of each network (eq. 1, 2, 6, 8): the one place where weights are applied."""
+        o = self.objective
+        contextual = o.l1 * terms["l1"] + o.ssim * terms["ssim"]
+        segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
+        generator = (o.contextual * contextual + o.adversarial * terms.get("adversarial", 0.0)
+                     + o.encoder * terms.get("encoder", 0.0))
+        if o.segmentation_to_generator:
+            generator += segmenter
+        return {"generator": generator, "discriminator": terms.get("discriminator"), "segmenter": segmenter}
+
+    def train_step(self, data):
+        """One step of both phases: generator and discriminator, then segmenter, each network by its own optimizer."""
+        batch = self.perturbed(data)
+        with tf.GradientTape(persistent=True) as tape:
+            terms, _ = self.forward(batch, training=True)
+            objectives = self.objectives(terms)
+        for name, loss in objectives.items():
+            if loss is not None:
+                minimize(getattr(self, f"{name}_optimizer"), loss, getattr(self, name).trainable_variables, tape)
+        del tape
+        self._track(batch, terms, objectives)
+        return {name: log_value(tracker) for name, tracker in self.trackers.items()}
+
+    def test_step(self, data):
+        """The same terms without training, and how well the synthetic anomalies are found (inside the ROI)."""
+        batch = self.perturbed(data)
+        terms, logits = self.forward(batch, training=False)
+        self._track(batch, terms, self.objectives(terms))
+        truth = batch["mask"] * batch["roi"]
+        anomaly_map = tf.sigmoid(logits) * batch["roi"]
+        self.detection_trackers["pixel_ap"].update_state(truth, anomaly_map)
+        self.detection_trackers["image_auroc"].update_state(tf.reduce_max(truth, axis=(1, 2, 3)),
+                                                            anomaly_score(anomaly_map, self.score_pool))
+        return {name: log_value(tracker) for name, tracker in {**self.trackers, **self.detection_trackers}.items()}
+
+    def _track(self, batch, terms, objectives):
+        size = tf.cast(tf.shape(batch["image"])[0], tf.float32)
+        generator, segmenter = objectives["generator"], objectives["segmenter"]
+        total = generator if self.objective.segmentation_to_generator else generator + segmenter  # eq. 6
+        for name, value in {**terms, "generator": generator, "loss": total}.items():
+            self.trackers[name].update_state(value, sample_weight=size)
+
+    def predict_step(self, data):
+        """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi"."""
+        if isinstance(data, (tuple, list)):
+            data = data[0]
+        return self(data["image"], roi=data.get("roi")) if isinstance(data, dict) else self(data)
