@@ -26,6 +26,7 @@ def option(default, *, low=None, high=None, choices=None, length=None, optional=
 
 @dataclass(frozen=True)
 class Data:
+    root: Optional[str] = option(None, optional=True)                  # the data folder; `--data` sets it
     image_size: Tuple[int, ...] = option((256, 256), low=8, length=2)  # (H, W) every picture is resized to
     channels: str = option("auto", choices=("auto", "1", "3"))         # auto: as the pictures are
     held_out: float = option(0.1, low=0.0, high=0.5)                   # share of train/good kept for validation
@@ -101,7 +102,8 @@ class Train:
     plateau_patience: int = option(3, low=1)                           # epochs
     plateau_alpha: float = option(0.1, low=0.0)                        # eq. 7: lr <- lr * exp(-alpha)
     min_learning_rate: float = option(1e-6, low=0.0)
-    monitor: str = option("val_segmentation")
+    monitor: str = option("val_segmentation", choices=(
+        "val_segmentation", "val_image_auroc", "val_pixel_ap", "val_loss", "val_generator", "loss", "segmentation"))
     early_stopping: int = option(0, low=0)                             # epochs without a better monitor; 0: off
     checkpoint_steps: int = option(0, low=0)                           # also within an epoch; 0: at its end only
     seed: int = option(0, low=0, high=2**31 - 1)
@@ -151,6 +153,12 @@ def replace(config: Config, **values) -> Config:
                                    **{key: _coerce(value, rules, f"{section}.{key}", "program")})
         config = dataclasses.replace(config, **{section: part})
     return _cross_check(config)
+
+
+def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
+    """{"section.key": (value in a, value in b)} of all keys that differ."""
+    flat = [{f"{s}.{k}": v for s, values in dataclasses.asdict(c).items() for k, v in values.items()} for c in (a, b)]
+    return {key: (value, flat[1][key]) for key, value in flat[0].items() if value != flat[1][key]}
 
 
 def to_yaml(config: Config) -> str:
@@ -255,6 +263,10 @@ def _cross_check(config: Config) -> Config:
             raise InputError(f"noise.{key} = [{low}, {high}]; expected [low, high]")
     if network.score_pool % 2 == 0:
         raise InputError(f"network.score_pool = {network.score_pool}; expected an odd number")
+    if config.train.warmup_steps and config.train.schedule != "cosine":
+        raise InputError("train.warmup_steps goes with train.schedule: cosine")
+    if config.train.monitor.startswith("val_") and not data.held_out:
+        raise InputError(f"train.monitor = {config.train.monitor} needs data.held_out > 0")
     if config.noise.sources.get("texture", 0) > 0 and not config.noise.textures:
         raise InputError("noise.sources names 'texture': noise.textures must name a folder of pictures")
     return config

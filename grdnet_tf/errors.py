@@ -1,4 +1,4 @@
-"""The one exception for wrong input."""
+"""The exceptions that a user meets: wrong input, and training that cannot go on."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line: what was wrong, what was expected, which file or key. Command line tools print it and exit
     with status 2.
     """
+
+
+class TrainingStopped(RuntimeError):
+    """Training cannot go on; the message says at which step and why. Earlier checkpoints are untouched."""

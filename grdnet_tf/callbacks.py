@@ -1,0 +1,330 @@
+"""Keras callbacks of a GRD-Net run: learning rate, averaged weights, logs, pictures, stopping, exact resume."""
+import csv
+import io
+import math
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from .errors import InputError, TrainingStopped
+from .storage import read_arrays, write_arrays, write_text
+from .weights import network_arrays, restore_training, training_arrays
+
+keras = tf.keras
+
+
+def higher_is_better(monitor: str) -> bool:
+    """Whether a monitored figure is one to maximise: areas under curves are, losses are not."""
+    return monitor.endswith(("auroc", "ap"))
+
+
+def monitored(logs, monitor: str) -> float:
+    """The figure of that name among an epoch's logs."""
+    if monitor not in (logs or {}):
+        raise TrainingStopped(f"train.monitor = {monitor}: no such figure; there are {', '.join(sorted(logs or {}))}")
+    return float(np.ravel(logs[monitor])[0])
+
+
+def better(value, best, monitor: str) -> bool:
+    """Whether `value` of `monitor` beats `best` (None: nothing yet)."""
+    return best is None or (value > best if higher_is_better(monitor) else value < best)
+
+
+class PlateauDecay(keras.callbacks.Callback):
+    """Eq. 7: when `monitor` has not improved for `patience` epochs, lr <- lr * exp(-alpha) on all three optimizers.
+
+    The rate never falls under `floor`. `state` and `restore` carry it over a resume.
+    """
+
+    def __init__(self, monitor="val_segmentation", patience=3, alpha=0.1, floor=0.0):
+        super().__init__()
+        self.monitor, self.patience, self.alpha, self.floor = monitor, patience, alpha, floor
+        self.best, self.wait = None, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = monitored(logs, self.monitor)
+        if better(value, self.best, self.monitor):
+            self.best, self.wait = value, 0
+            return
+        self.wait += 1
+        if self.wait >= self.patience:
+            self.wait = 0
+            for optimizer in self.model.optimizers().values():
+                rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+                optimizer.learning_rate = min(rate, max(self.floor, rate * math.exp(-self.alpha)))
+
+    def state(self):
+        return {"best": self.best, "wait": self.wait}
+
+    def restore(self, state):
+        self.best, self.wait = state["best"], state["wait"]
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Exponential moving average of the inference weights; validation, pictures and the best checkpoint use it.
+
+    decay_t = min(decay, (1 + t) / (10 + t)), so that the first steps count less than the last from the start. Batch
+    normalisation's moments are averaged too: those of the raw weights do not fit the averaged ones.
+    """
+
+    def __init__(self, model, decay):
+        super().__init__()
+        self.decay, self.steps = decay, 0
+        self.weights = model.generator.encoder.weights + model.generator.decoder.weights + model.segmenter.weights
+        with model.distribute_strategy.scope():
+            self.average = [tf.Variable(np.asarray(w.numpy()), trainable=False) for w in self.weights]
+        self.swapped = False
+
+    @tf.function
+    def _blend(self, decay):
+        for mean, weight in zip(self.average, self.weights):
+            mean.assign(decay * mean + (1.0 - decay) * weight)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self._blend(tf.constant(min(self.decay, (1.0 + self.steps) / (10.0 + self.steps)), tf.float32))
+
+    def swap(self):
+        """Exchange weights and averages, for a while."""
+        for mean, weight in zip(self.average, self.weights):
+            kept = weight.numpy()
+            weight.assign(mean.numpy())
+            mean.assign(kept)
+        self.swapped = not self.swapped
+
+    def on_test_begin(self, logs=None):
+        self.swap()
+
+    def on_test_end(self, logs=None):
+        self.swap()
+
+    def arrays(self):
+        return {f"average/{i:03d}": mean.numpy() for i, mean in enumerate(self.average)}
+
+    def state(self):
+        return {"steps": self.steps}
+
+    def restore(self, state, arrays):
+        self.steps = state["steps"]
+        for i, mean in enumerate(self.average):
+            mean.assign(arrays[f"average/{i:03d}"])
+
+
+class NonFiniteGuard(keras.callbacks.Callback):
+    """Stop at the first NaN or infinite loss term, naming step, term and the batch's files.
+
+    `names(step)` gives the files of the batch of a global step, counted from `first_step`.
+    """
+
+    def __init__(self, names, first_step=0):
+        super().__init__()
+        self.names, self.step = names, first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(np.asarray(value)))]
+        if broken:  # the trackers are running means: NaN stays in them, so the first step that shows it is the culprit
+            files = ", ".join(self.names(self.step))
+            raise TrainingStopped(f"step {self.step}: {', '.join(broken)} is not finite; files of the batch: {files}")
+        self.step += 1
+
+
+class RunLog(keras.callbacks.Callback):
+    """metrics.csv and TensorBoard scalars: every raw loss term, the learning rates, the minutes. One row an epoch."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.rows, self.minutes_before = folder, [], 0.0
+        self.started = time.monotonic()
+        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
+
+    def minutes(self):
+        return self.minutes_before + (time.monotonic() - self.started) / 60.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = {name: float(np.ravel(value)[0]) for name, value in (logs or {}).items()}
+        for name, optimizer in self.model.optimizers().items():
+            figures[f"learning_rate_{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
+        with self.writer.as_default():
+            for name, value in figures.items():
+                tf.summary.scalar(name, value, step=epoch + 1)
+            self.writer.flush()
+        self.rows.append({"epoch": epoch + 1, **figures, "minutes": round(self.minutes(), 4)})
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(self.rows[0]), extrasaction="ignore", restval="")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_text(os.path.join(self.folder, "metrics.csv"), text.getvalue())
+
+    def state(self):
+        return {"rows": self.rows, "minutes": self.minutes()}
+
+    def restore(self, state):
+        self.rows, self.minutes_before = state["rows"], state["minutes"]
+        self.started = time.monotonic()
+
+
+class ImageLogger(keras.callbacks.Callback):
+    """Strips of a few held-out samples to TensorBoard: image, noisy, mask, reconstruction, anomaly map, roi."""
+
+    def __init__(self, folder, batch, every=5, average=None):
+        super().__init__()
+        self.batch, self.every, self.average = batch, every, average
+        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        if self.average:
+            self.average.swap()
+        strips = self.strips()
+        if self.average:
+            self.average.swap()
+        with self.writer.as_default():
+            tf.summary.image("image | noisy | mask | reconstruction | anomaly map | roi", strips, epoch + 1,
+                             max_outputs=len(strips))
+            self.writer.flush()
+
+    def strips(self):
+        """(N, H, 6 W, C): what the network sees and gives for the batch."""
+        batch = self.model.perturbed(self.batch)
+        found = self.model(batch["noisy"])
+        channels = batch["image"].shape[-1]
+        wide = [tf.repeat(batch["mask"], channels, -1), tf.repeat(found.anomaly_map, channels, -1),
+                tf.repeat(batch["roi"], channels, -1)]
+        return tf.concat([batch["image"], batch["noisy"], wide[0], found.reconstruction, *wide[1:]], axis=2)
+
+
+class Best(keras.callbacks.Callback):
+    """Keep the best epoch's weights in `path` by `monitor`; stop after `patience` epochs without a better one (0: never).
+
+    The weights written are the averaged ones where there is an average: those that the monitor judged.
+    """
+
+    def __init__(self, path, monitor, patience=0, average=None):
+        super().__init__()
+        self.path, self.monitor, self.patience, self.average = path, monitor, patience, average
+        self.value, self.epoch, self.wait = None, 0, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = monitored(logs, self.monitor)
+        if better(value, self.value, self.monitor):
+            self.value, self.epoch, self.wait = value, epoch + 1, 0
+            self.save()
+            return
+        self.wait += 1
+        if self.patience and self.wait >= self.patience:
+            self.model.stop_training = True
+
+    def save(self):
+        if self.average:
+            self.average.swap()
+        arrays = network_arrays(self.model)
+        if self.average:
+            self.average.swap()
+        write_arrays(self.path, arrays, {"epoch": self.epoch, "monitor": self.monitor, "value": self.value})
+
+    def state(self):
+        return {"value": self.value, "epoch": self.epoch, "wait": self.wait}
+
+    def restore(self, state):
+        self.value, self.epoch, self.wait = state["value"], state["epoch"], state["wait"]
+
+
+class ExactResume(keras.callbacks.Callback):
+    """Checkpoints from which a run goes on as if it had never stopped.
+
+    One file holds weights, all optimizers, averages, the state of every callback in `parts`, and the position (epoch,
+    step in it). Written at the end of each epoch, every `every` steps if > 0, and on SIGTERM, which then exits with 143.
+    The last two are kept. As the last callback it sees what all others did in the epoch.
+    """
+
+    KEPT = 2
+
+    def __init__(self, folder, steps_per_epoch, parts, average=None, every=0):
+        super().__init__()
+        self.folder, self.steps_per_epoch, self.parts, self.every = folder, steps_per_epoch, dict(parts), every
+        self.average = average
+        self.epoch, self.step, self.finished = 0, 0, False  # where the next step stands
+        self.resumed, self.terminated = None, False
+
+    def load(self, model):
+        """Restore `model` and all parts from the newest whole checkpoint; returns lines that tell what was passed over.
+
+        Raises InputError if there is none, or if it belongs to another architecture.
+        """
+        lines = []
+        for path in reversed(self.paths()):
+            try:
+                arrays, state = read_arrays(path)
+            except InputError as error:
+                lines.append(f"{error}; going back to the checkpoint before")
+                continue
+            restore_training(model, arrays, path)
+            for name, part in self.parts.items():
+                part.restore(state["parts"][name])
+            if self.average:
+                self.average.restore(state["average"], arrays)
+            self.epoch, self.step, self.finished = state["epoch"], state["step"], state["finished"]
+            self.resumed = {name: a for name, a in arrays.items() if name.startswith("metric/")} if self.step else None
+            return lines
+        raise InputError("; ".join(lines + [f"{self.folder}: no usable checkpoint to resume from"]))
+
+    def paths(self):
+        """The checkpoints, oldest first."""
+        if not os.path.isdir(self.folder):
+            return []
+        return [os.path.join(self.folder, n) for n in sorted(os.listdir(self.folder)) if n.endswith(".npz")]
+
+    def save(self):
+        arrays = training_arrays(self.model)
+        state = {"epoch": self.epoch, "step": self.step, "finished": self.finished,
+                 "parts": {name: part.state() for name, part in self.parts.items()}}
+        if self.average:
+            arrays.update(self.average.arrays())
+            state["average"] = self.average.state()
+        os.makedirs(self.folder, exist_ok=True)
+        write_arrays(os.path.join(self.folder, f"step-{self.epoch * self.steps_per_epoch + self.step:09d}.npz"),
+                     arrays, state)
+        for path in self.paths()[:-self.KEPT]:
+            os.remove(path)
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            self.handler = signal.signal(signal.SIGTERM, self._terminate)
+
+    def on_train_end(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
+    def _terminate(self, number, frame):
+        self.terminated = True  # acted on between two steps, where the state is whole
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        if self.resumed:  # Keras has just reset the metrics: give the half epoch its sums back
+            for metric in self.model.metrics:
+                for i, variable in enumerate(metric.variables):
+                    variable.assign(self.resumed[f"metric/{metric.name}/{i}"])
+            self.resumed = None
+        else:
+            self.step = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step == self.steps_per_epoch:
+            return  # the end of the epoch saves
+        if self.terminated or (self.every and self.step % self.every == 0):
+            self.save()
+        if self.terminated:
+            raise SystemExit(143)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch, self.step = epoch + 1, 0
+        self.finished = bool(self.model.stop_training)  # early stopping: a resumed run must not go on either
+        self.save()
+        if self.terminated:
+            raise SystemExit(143)
