@@ -108,8 +108,9 @@ def write_demo(root: str, seed: int = 0, train: int = 200, test_good: int = 30, 
                     for folder, count in counts.items() for index in range(count)]
             for job in jobs:
                 job.result()
+        files = _count_files(aside) + 1  # and the marker
         with open(os.path.join(aside, MARKER), "w") as file:
-            json.dump(dict(settings, files=_count_files(aside) + 1), file, indent=1)
+            json.dump(dict(settings, files=files), file, indent=1)
         os.chmod(aside, 0o777 & ~_umask())  # mkdtemp makes it private
         if found is not None:
             shutil.rmtree(root)

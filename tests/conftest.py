@@ -1,0 +1,28 @@
+"""Settings and fixtures shared by all tests."""
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it reads this once
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DATA = os.path.abspath(os.path.join(ROOT, os.environ.get("GRDNET_DATA", os.path.join("..", "shared", "data"))))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Function from a folder's name ("pill") to its path under $GRDNET_DATA; skips the test where it is absent."""
+    def find(name: str) -> str:
+        path = os.path.join(DATA, name)
+        if not os.path.isdir(path):
+            pytest.skip(f"real pictures: no folder {name} in GRDNET_DATA (default ../shared/data)")
+        return path
+    return find
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory):
+    """Root of a small demo set: 12 train, 4 test good, 2 per defect type, 4 distractors, 64 x 64."""
+    from grdnet_tf.demo_data import write_demo
+    return write_demo(str(tmp_path_factory.mktemp("demo") / "vials"), seed=0, train=12, test_good=4, per_defect=2,
+                      distractors=4, size=(64, 64))
