@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from grdnet_tf.errors import InputError
+from .errors import InputError
 
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
 
@@ -89,8 +89,8 @@ def focal(logits, target, gamma=2.0, alpha=None):
     """Eq. 4: mean over all pixels of -(1 - p)^gamma log p, p the probability given to the true class of the pixel.
 
     `logits` of the anomaly map A = sigmoid(logits), `target` in [0, 1]. `alpha` weighs the pixels of target 1 and
-    1 - alpha those of target 0; None weighs both by 1. gamma 0 without alpha is binary cross-entropy. Finite, with finite
-    gradients, for every finite logit.
+    1 - alpha those of target 0; None weighs both by 1. gamma 0 without alpha is binary cross-entropy. Finite, with
+    finite gradients, for every finite logit.
     """
     return tf.reduce_mean(_focal_map(logits, target, gamma, alpha))
 
@@ -117,8 +117,8 @@ def segmentation(reading, logits, mask, roi=None, gamma=2.0, alpha=None, overlap
     ==============================  ===========================  =============================
 
     - A x R is 0 outside R whatever A says. There FL is 0 where M = 0, and where M = 1 a constant, -log 0: infinite, or
-      the logarithm of whatever floor a program puts under it. It moves no weight and is left out. So FL(A x R, M) is the
-      focal loss from logits, summed inside R over the number of all pixels: safe for every logit.
+      the logarithm of whatever floor a program puts under it. It moves no weight and is left out. So FL(A x R, M) is
+      the focal loss from logits, summed inside R over the number of all pixels: safe for every logit.
     - The paper's case 4 is one sentence ("we negated the overlap function to not intersect 1 - ROI"). Read here as
       w - L_overlap(A, 1 - R): the overlap itself with the outside of R is what costs, 0 where A stays inside R.
 
