@@ -188,8 +188,8 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
                 else:
                     skipped.append((bad.path, bad.reason))
     if len(skipped) > max_skipped * len(records):
-        raise InputError(f"{len(skipped)} of {len(records)} pictures are bad, more than data.max_skipped = {max_skipped} "
-                         f"allows; the first is {skipped[0][0]}: {skipped[0][1]}")
+        raise InputError(f"{len(skipped)} of {len(records)} pictures are bad, more than data.max_skipped = "
+                         f"{max_skipped} allows; the first is {skipped[0][0]}: {skipped[0][1]}")
     if not kept:
         raise InputError("no picture to work with: the list is empty")
     channels = [kind[0] for kind in kinds]

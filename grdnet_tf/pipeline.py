@@ -1,0 +1,229 @@
+"""Records to `tf.data`: decode, cache, shuffle, augment, batch.
+
+    train_dataset        endless, shuffled, augmented     {"image", "roi", "seed"}  (+ "noisy", "mask" from `perturb`)
+    held_out_dataset     one pass in order, not augmented, the same keys, fixed seeds
+    evaluation_dataset   one pass in order                {"image", "roi", "mask", "index"}
+
+"image" (B, H, W, C) float32 in [0, 1], "roi" and "mask" (B, H, W, 1) float32 in {0, 1}, "seed" (B, 2) int32.
+
+Order and augmentation are pure functions of (seed, pass, record), where a *pass* is one shuffled permutation of the
+records: the stream can start at any step, at no cost, and depends neither on parallelism nor on the cache.
+"""
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import Callable, Optional, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from .augmentation import augment, augment_batch  # noqa: F401: `augment` is part of this file's interface
+from .datasets import Record
+from .decoding import (Size, as_pair, decode_resize, load_image, load_mask,  # noqa: F401: likewise
+                       read_image, read_region, resize)
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
+_PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
+
+
+# Order ---------------------------------------------------------------------------------------------------------------
+
+
+def steps_per_pass(n: int, batch_size: int) -> int:
+    """Whole batches in one pass over `n` records; what remains is left out, other records each time."""
+    if n < batch_size:
+        raise InputError(f"{n} pictures to train on, fewer than train.batch_size = {batch_size}")
+    return n // batch_size
+
+
+def batch_records(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Indices of the records that `train_dataset` puts into the batch of global step `step`, (batch_size,) int64."""
+    number, position = divmod(step, steps_per_pass(n, batch_size))
+    with tf.device("CPU:0"):  # where tf.data runs: another device may have another generator
+        return _permutation(n, seed, number).numpy()[position * batch_size:(position + 1) * batch_size]
+
+
+def _permutation(n, seed, number):
+    return tf.random.experimental.stateless_shuffle(
+        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(_pass_seed(seed, number), tf.int32), _SHUFFLE]))
+
+
+def _pass_seed(seed, number):
+    """seed * 1000003 + number, wrapped to what an int32 holds; for Python integers and int64 tensors."""
+    return (seed * 1000003 + number + 2**31) % 2**32 - 2**31
+
+
+def _order(n, batch_size, seed, start_step):
+    """Endless data set of (sample seed (2,) int32, index () int64)."""
+    steps = steps_per_pass(n, batch_size)
+    first, skipped = divmod(start_step, steps)
+
+    def one_pass(number):
+        begin = tf.where(tf.equal(number, first), skipped * batch_size, 0)
+        indices = _permutation(n, seed, number)[begin:steps * batch_size]
+        seeds = tf.stack([tf.fill(tf.shape(indices), tf.cast(_pass_seed(seed, number), tf.int32)),
+                          tf.cast(indices, tf.int32)], 1)
+        return tf.data.Dataset.from_tensor_slices((seeds, indices))
+
+    return tf.data.Dataset.range(first, 2**62).flat_map(one_pass)
+
+
+# Data sets -----------------------------------------------------------------------------------------------------------
+
+
+def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int, seed: int,
+                  start_step: int = 0, cache: str = "auto", cache_gb: float = 4.0, rotation: float = math.pi / 2,
+                  flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
+                  parallel_calls: Optional[int] = None, perturb: Optional[Callable] = None) -> tf.data.Dataset:
+    """Endless training batches from global step `start_step` on; see the top of this file.
+
+    Started at step k it yields what the stream started at 0 yields after k batches. The sample seed is
+    [seed * 1000003 + pass, record]. `depth` (8 or 16) is the cache's; `cache` "auto" takes the RAM if the decoded
+    records fit into `cache_gb`. `perturb` (batch -> batch with "noisy" and "mask") runs after batching, in parallel.
+
+    Raises: InputError: fewer records than one batch, or, while the cache is filled, a file that cannot be loaded.
+    """
+    samples = _order(len(records), batch_size, seed, start_step)
+    batches = _batches(samples, records, image_size, channels, depth, batch_size, True, cache, cache_gb, parallel_calls)
+    continued = border != "constant" or not rotation  # then a ROI of ones stays one: no need to turn it
+
+    def finish(seeds, images, rois=None):
+        images = _unit(images, depth)
+        if rois is None and not continued:
+            rois = tf.ones_like(images[..., :1])
+        images, rois = augment_batch(images, rois, seeds, rotation=rotation, flip_horizontal=flip_horizontal,
+                                     flip_vertical=flip_vertical, border=border)
+        return _batch(seeds, images, rois, perturb)
+
+    return _finished(batches, finish, parallel_calls)
+
+
+def held_out_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int,
+                     seed: int, perturb: Optional[Callable] = None, cache: str = "none", cache_gb: float = 4.0,
+                     parallel_calls: Optional[int] = None) -> tf.data.Dataset:
+    """All `records` once, in order, as they are, last batch smaller; keys as in training, sample seed of "pass" -1.
+
+    The same at every iteration, so that what `perturb` draws is a fixed validation set.
+    """
+    indices = tf.data.Dataset.range(len(records))
+    samples = indices.map(lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i))
+    batches = _batches(samples, records, image_size, channels, depth, batch_size, False, cache, cache_gb,
+                       parallel_calls)
+    return _finished(batches, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth), rois, perturb),
+                     parallel_calls)
+
+
+def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels: int, batch_size: int,
+                       parallel_calls: Optional[int] = None) -> tf.data.Dataset:
+    """All `records` once, in order: {"image", "roi" (ones if none), "mask" (zeros if none), "index" (B,) int32}."""
+    load = _loader(records, image_size, channels)
+    mask = _region_loader([record.mask for record in records], image_size, missing=0)
+
+    def sample(index):
+        pixels, peak, roi = load(index)
+        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(mask(index), tf.float32),
+                "index": tf.cast(index, tf.int32)}
+
+    dataset = tf.data.Dataset.range(len(records)).map(sample, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE)
+    return _with_options(dataset.batch(batch_size).prefetch(_PREFETCH))
+
+
+def _batches(samples, records, image_size, channels, depth, batch_size, drop_remainder, cache, cache_gb,
+             parallel_calls):
+    """(seed, index) -> batches of (seeds, images, rois): the integers, decoded or from RAM; no `rois` if none has."""
+    load = _loader(records, image_size, channels)
+    has_roi = any(record.roi for record in records)
+    dtype = {8: tf.uint8, 16: tf.uint16}[depth]
+
+    def integers(index):
+        pixels, peak, roi = load(index)
+        deeper = tf.debugging.Assert(peak <= dtype.max, ["a 16 bit picture where 8 bit are expected"])
+        with tf.control_dependencies([deeper]):
+            pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
+        return (pixels, roi) if has_roi else (pixels,)
+
+    shapes = [(*as_pair(image_size), channels), (*as_pair(image_size), 1)][:1 + has_roi]
+    parallel = parallel_calls or tf.data.AUTOTUNE
+    gigabytes = len(records) * sum(math.prod(shape) * size for shape, size in zip(shapes, (depth // 8, 1))) / 1e9
+    in_ram = cache == "ram" or (cache == "auto" and gigabytes <= cache_gb)
+    logger.info("%d pictures, %.2f GB decoded: %s (data.cache = %s, data.cache_gb = %g)", len(records), gigabytes,
+                "kept in RAM" if in_ram else "read again in every pass", cache, cache_gb)
+    if not in_ram:
+        samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
+        return samples.batch(batch_size, drop_remainder)
+
+    arrays = [np.empty((len(records), *shape), kind) for shape, kind in zip(shapes, (dtype.as_numpy_dtype, np.uint8))]
+    _fill(arrays, tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel), records, image_size,
+          channels)
+
+    def gather(seeds, indices):
+        # Through Python, because tf.data copies a captured tensor of gigabytes into each rewritten graph (measured).
+        found = tf.numpy_function(lambda i: [array[i] for array in arrays], [indices], [a.dtype for a in arrays])
+        return (seeds, *(tf.ensure_shape(f, (indices.shape[0], *shape)) for f, shape in zip(found, shapes)))
+
+    return samples.batch(batch_size, drop_remainder).map(gather, num_parallel_calls=parallel)
+
+
+def _fill(arrays, dataset, records, image_size, channels):
+    position = 0
+    try:
+        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
+            for array, part in zip(arrays, parts):
+                array[position:position + len(part)] = part
+            position += len(parts[0])
+    except tf.errors.OpError:
+        for record in records[position:]:  # TensorFlow does not say which file: load them one by one until it fails
+            load_image(record.image, image_size, channels)
+            load_mask(record.roi, image_size)
+        raise
+
+
+def _loader(records, image_size, channels):
+    """index -> (whole numbers (H, W, C) float32, their peak, roi (H, W, 1) uint8)."""
+    paths = [record.image for record in records]
+    tiff = any(path.lower().endswith((".tif", ".tiff")) for path in paths)
+    paths = tf.constant([os.fsencode(path) for path in paths])
+    roi = _region_loader([record.roi for record in records], image_size, missing=1)
+
+    def load(index):
+        pixels, peak = read_image(paths[index], channels, tiff)
+        return resize(pixels, image_size, channels), peak, roi(index)
+
+    return load
+
+
+def _region_loader(paths, image_size, missing):
+    """index -> (H, W, 1) uint8 in {0, 1}; all `missing` where the path is None."""
+    blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
+    if not any(paths):
+        return lambda index: blank
+    host = any(path and not path.lower().endswith(".png") for path in paths)
+    names = tf.constant([os.fsencode(path or "") for path in paths])
+    return lambda index: tf.cond(tf.equal(names[index], b""), lambda: blank,
+                                 lambda: read_region(names[index], image_size, host))
+
+
+def _unit(images, depth):
+    return tf.cast(images, tf.float32) / (255.0 if depth == 8 else 65535.0)
+
+
+def _batch(seeds, images, rois, perturb):
+    rois = tf.ones_like(images[..., :1]) if rois is None else tf.cast(rois, tf.float32)
+    batch = {"image": images, "roi": rois, "seed": seeds}
+    return perturb(batch) if perturb else batch
+
+
+def _finished(batches, finish, parallel_calls):
+    return _with_options(batches.map(finish, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE).prefetch(_PREFETCH))
+
+
+def _with_options(dataset):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA  # batches, not files
+    return dataset.with_options(options)
