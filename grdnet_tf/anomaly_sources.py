@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from grdnet_tf.errors import InputError
+from .errors import InputError
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shade", "texture")
 
@@ -40,7 +40,8 @@ def source_image(name, image, mask, draws, textures=None):
         return _regain(_moved(image, draws.scalars), image, mask, draws.scalars, 0.05, 0.3)
     if name == "shade":
         return _regain(image, image, mask, draws.scalars, 0.1, 0.6)
-    return _texture_crop(textures, draws.scalars, image.shape[1], image.shape[2])
+    crop = _texture_crop(textures, draws.scalars, image.shape[1], image.shape[2])
+    return _regain(crop, image, mask, draws.scalars, 0.0, 0.3)
 
 
 def load_textures(folder, size, channels):
@@ -74,17 +75,13 @@ def load_textures(folder, size, channels):
 
 
 def _smooth(grid, height, width):
-    """(B, n, n, C) values on a lattice over the picture's extent -> (B, H, W, C), faded bilinearly between them."""
-    rows, columns = _lattice_weights(grid.shape[1], height), _lattice_weights(grid.shape[2], width)
-    # A product by elements and a sum, small as it is, rather than a matrix product: no TF32 on a GPU.
-    grid = tf.reduce_sum(rows[None, :, :, None, None] * grid[:, None], axis=2)  # (B, H, n, C)
-    return tf.reduce_sum(columns[None, None, :, :, None] * grid[:, :, None], axis=3)  # (B, H, W, C)
-
-
-def _lattice_weights(nodes, side):
-    distance = np.abs(np.arange(side)[:, None] * (nodes - 1) / max(side - 1, 1) - np.arange(nodes)[None])
-    near = np.maximum(0.0, 1.0 - distance)
-    return tf.constant(near * near * (3.0 - 2.0 * near), tf.float32)  # (side, nodes), rows sum to 1
+    """(B, n, n, C) values on a lattice over the picture's extent -> (B, H, W, C), faded linearly between them."""
+    for axis, side in ((1, height), (2, width)):
+        at = np.arange(side) * (grid.shape[axis] - 1) / side  # in lattice cells; the same for every sample
+        before = at.astype(int)
+        share = tf.constant((at - before).reshape((-1, 1, 1) if axis == 1 else (1, -1, 1)), tf.float32)
+        grid = (1.0 - share) * tf.gather(grid, before, axis=axis) + share * tf.gather(grid, before + 1, axis=axis)
+    return grid
 
 
 def _regain(content, image, mask, scalars, weakest, strongest):
