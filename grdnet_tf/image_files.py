@@ -83,7 +83,7 @@ def _decode(path, contents):
 
 
 def _png_reason(contents):
-    if contents[25:26] in b"\4\6" or b"tRNS" in contents[:max(contents.find(b"IDAT"), 0)]:
+    if contents[25:26] in (b"\4", b"\6") or b"tRNS" in contents[:max(contents.find(b"IDAT"), 0)]:
         return "has an alpha channel, expected grey or RGB"
     return None
 
