@@ -1,0 +1,125 @@
+"""The files an evaluation leaves: report.json, predictions.csv and pictures/, whole or not at all; and its table."""
+import csv
+import io
+import os
+import shutil
+import tempfile
+
+import cv2
+
+from .errors import InputError
+from .storage import write_file, write_json, write_text
+
+REPORT, PREDICTIONS, PICTURES = "report.json", "predictions.csv", "pictures"
+COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
+           ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("accuracy", "accuracy"), ("misses", "miss_rate"))
+
+
+def check_target(folder: str) -> None:
+    """InputError unless a report can be written to `folder`: missing, empty, or an earlier report."""
+    if os.path.exists(folder) and (not os.path.isdir(folder)
+                                   or os.listdir(folder) and not os.path.isfile(os.path.join(folder, REPORT))):
+        raise InputError(f"{folder}: exists and is no earlier report; choose another --out")
+
+
+def write(folder: str, evaluation, sheets) -> None:
+    """Write everything beside `folder`, then put it in its place; an earlier report stays until then.
+
+    `sheets`: (record, (H, W, 3) uint8 RGB) pairs, drawn as they are written. Raises InputError if it cannot be written.
+    """
+    folder = os.path.abspath(folder)
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        aside = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}-", dir=os.path.dirname(folder))
+        try:
+            pictures = _write_pictures(aside, sheets)
+            write_json(os.path.join(aside, REPORT), evaluation.report)
+            write_text(os.path.join(aside, PREDICTIONS), predictions(evaluation, pictures))
+            os.chmod(aside, 0o777 & ~_umask())  # mkdtemp makes it private
+            _put_in_place(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+
+
+def predictions(evaluation, pictures=()) -> str:
+    """One CSV row an image. `decision`: rejected where the score exceeds its threshold, empty without a threshold."""
+    thresholds, pictures = evaluation.report["thresholds"], dict(pictures)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "defect", "score", "decision", "label_roi", "score_roi", "decision_roi", "picture"])
+    for row in evaluation.rows:
+        writer.writerow([row.path, row.label, row.defect, f"{row.score:.7g}", decide(row.score, thresholds.get("image")),
+                         row.label_roi, f"{row.score_roi:.7g}", decide(row.score_roi, thresholds.get("image_roi")),
+                         pictures.get(row.path, "")])
+    return text.getvalue()
+
+
+def decide(score, threshold):
+    if threshold is None:
+        return ""
+    return "rejected" if score > threshold["value"] else "accepted"
+
+
+def most_telling(rows, records, limit, thresholds):
+    """At most `limit` records, worst misses and worst false alarms first."""
+    name, field = ("image_roi", "score_roi") if "image_roi" in thresholds else ("image", "score")
+    level = thresholds.get(name, {}).get("value", 0.5)
+
+    def wrongness(i):
+        margin = getattr(rows[i], field) - level
+        return -margin if rows[i].label_roi else margin
+
+    return [records[i] for i in sorted(range(len(rows)), key=wrongness, reverse=True)[:limit]]
+
+
+def table(report) -> str:
+    """A few lines for the console: the whole, inside the ROI, and each type of defect."""
+    suffix = "_roi" if report["n_defective_roi"] is not None else ""
+    lines = [["", "images"] + [title for title, _ in COLUMNS]]
+    lines += [_line("all", report, "")]
+    if suffix:
+        lines += [_line("all, inside the ROI", report, "_roi"), _line("the same, ROI not given", report, "_roi_unmasked")]
+    lines += [_line(name, part, suffix) for name, part in report["per_type"].items() if name != "good"]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(line[0].ljust(widths[0]) + "  " + "  ".join(c.rjust(w) for c, w in zip(line[1:], widths[1:]))
+                     for line in lines)
+
+
+def _line(name, values, suffix):
+    numbers = [values.get(key + suffix) for _, key in COLUMNS]
+    return [name, str(values["n_images"])] + ["-" if v is None else f"{v:.4f}" for v in numbers]
+
+
+def _write_pictures(folder, sheets):
+    """[(path of the image, path of its sheet within the report)]"""
+    written = []
+    for record, sheet in sheets:
+        stem = os.path.splitext(os.path.basename(record.image))[0]
+        name = os.path.join(PICTURES, record.defect, stem + ".jpg")
+        os.makedirs(os.path.join(folder, PICTURES, record.defect), exist_ok=True)
+        encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+        write_file(os.path.join(folder, name), lambda stream: stream.write(encoded))
+        written.append((record.image, name))
+    return written
+
+
+def _put_in_place(aside, folder):
+    if not os.path.isdir(folder):
+        os.rename(aside, folder)
+        return
+    old = aside + ".old"
+    os.rename(folder, old)
+    try:
+        os.rename(aside, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
