@@ -53,9 +53,7 @@ class PlateauDecay(keras.callbacks.Callback):
         self.wait += 1
         if self.wait >= self.patience:
             self.wait = 0
-            for optimizer in self.model.optimizers().values():
-                rate = float(tf.convert_to_tensor(optimizer.learning_rate))
-                optimizer.learning_rate = min(rate, max(self.floor, rate * math.exp(-self.alpha)))
+            self.model.set_learning_rates(lambda rate: min(rate, max(self.floor, rate * math.exp(-self.alpha))))
 
     def state(self):
         return {"best": self.best, "wait": self.wait}

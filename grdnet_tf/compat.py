@@ -2,7 +2,7 @@
 import tensorflow as tf
 
 keras = tf.keras
-KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+KERAS_3 = hasattr(keras, "ops")  # `tf.keras.__version__` is missing on the Keras 2 stack
 
 
 def loss_scaled(optimizer):

@@ -30,7 +30,6 @@ class Data:
     image_size: Tuple[int, ...] = option((256, 256), low=8, length=2)  # (H, W) every picture is resized to
     channels: str = option("auto", choices=("auto", "1", "3"))         # auto: as the pictures are
     held_out: float = option(0.1, low=0.0, high=0.5)                   # share of train/good kept for validation
-    held_out_views: int = option(64, low=1)                            # synthetic anomalies to validate on, at least
     cache: str = option("auto", choices=("auto", "ram", "none"))
     cache_gb: float = option(4.0, low=0.0)                             # what `auto` may take
     rotation: float = option(1.5707963, low=0.0, high=3.1415927)       # augmentation turns by [-rotation, rotation] rad
@@ -52,8 +51,22 @@ class Noise:
     opacity: Tuple[float, ...] = option((0.2, 1.0), low=0.0, high=1.0, length=2)
     rotation: float = option(1.5707963, low=0.0, high=3.1415927)       # rad, of the noise
     within_roi: bool = option(False)
-    sources: Dict[str, float] = option({"color_blob": 1.0}, low=0.0)   # name: weight
+    sources: Dict[str, float] = option({"color_blob": 1.0}, low=0.0)   # name: weight, see anomaly_sources.py
+    shapes: Dict[str, float] = option({"blob": 1.0}, low=0.0)          # name: weight, see anomaly_shapes.py
     textures: Optional[str] = option(None, optional=True)              # folder, for the source `texture`
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The fixed synthetic defects on the held-out pictures: on purpose another family than the training noise."""
+    views: int = option(64, low=1)                                     # disturbed pictures, at least
+    probability: float = option(0.7, low=0.0, high=1.0)
+    threshold: Tuple[float, ...] = option((0.4, 0.7), low=-1.0, high=1.0, length=2)
+    scales: Tuple[int, ...] = option((2, 4), low=0, high=5, length=2)
+    min_area: int = option(8, low=0)
+    opacity: Tuple[float, ...] = option((0.3, 1.0), low=0.0, high=1.0, length=2)
+    sources: Dict[str, float] = option({"cut_paste": 1.0, "shade": 1.0, "color_image": 1.0}, low=0.0)
+    shapes: Dict[str, float] = option({"line": 1.0, "spot": 1.0, "rectangle": 1.0}, low=0.0)
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,7 @@ class Train:
 class Config:
     data: Data = field(default_factory=Data)
     noise: Noise = field(default_factory=Noise)
+    validation: Validation = field(default_factory=Validation)
     network: Network = field(default_factory=Network)
     loss: Loss = field(default_factory=Loss)
     train: Train = field(default_factory=Train)
@@ -209,7 +223,7 @@ def _coerce(value, rules, key, source):
         if not isinstance(value, (list, tuple)) or not value or rules["length"] not in (None, len(value)):
             raise InputError(f"{source}: {key} = {value!r}; expected a list of "
                              f"{rules['length'] or 'one or more'} numbers")
-        element = float if key in ("noise.threshold", "noise.opacity") else int
+        element = float if key.endswith((".threshold", ".opacity")) else int
         return tuple(_number(v, element, rules, key, source) for v in value)
     if kind is dict:
         if not isinstance(value, dict) or not value:
@@ -257,10 +271,11 @@ def _cross_check(config: Config) -> Config:
         if size % stride:
             raise InputError(f"data.image_size = {list(data.image_size)}: {size} is not divisible by {stride}, "
                              "the total stride of network.widths, discriminator_widths and segmenter_widths")
-    for key in ("threshold", "scales", "opacity"):
-        low, high = getattr(config.noise, key)
-        if low > high:
-            raise InputError(f"noise.{key} = [{low}, {high}]; expected [low, high]")
+    for section in ("noise", "validation"):
+        for key in ("threshold", "scales", "opacity"):
+            low, high = getattr(getattr(config, section), key)
+            if low > high:
+                raise InputError(f"{section}.{key} = [{low}, {high}]; expected [low, high]")
     if network.score_pool % 2 == 0:
         raise InputError(f"network.score_pool = {network.score_pool}; expected an odd number")
     if config.train.warmup_steps and config.train.schedule != "cosine":

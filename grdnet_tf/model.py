@@ -42,6 +42,16 @@ class Objective(NamedTuple):
     segmentation_to_generator: bool = False  # whether the segmentation loss trains the generator too
 
 
+class _Follow(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of another optimizer: Keras' own callbacks change that of `model.optimizer` alone."""
+
+    def __init__(self, leader):
+        self.leader = leader
+
+    def __call__(self, step):
+        return tf.convert_to_tensor(self.leader.learning_rate)
+
+
 class GRDNet(keras.Model):
     """GRD-Net (Ferrari & Lamma 2023): generator, discriminator and segmenter trained together, three optimizers.
 
@@ -92,6 +102,8 @@ class GRDNet(keras.Model):
                 **options):
         """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
 
+        `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows its
+        learning rate, so that a LearningRateScheduler steers all three.
         `noise` is a `perlin.NoiseSettings` (default: its defaults) for batches that come without "noisy" and "mask".
         `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer is
         wrapped for loss scaling.
@@ -102,13 +114,16 @@ class GRDNet(keras.Model):
             raise ValueError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
         if jit_compile is None:
             jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        super().compile(optimizer=None, jit_compile=jit_compile, **options)
         self.objective, self.textures = objective, textures
         self.noise = noise if noise is not None else perlin.NoiseSettings()
-        given = (generator_optimizer, discriminator_optimizer, segmenter_optimizer)
-        optimizers = [g if g is not None else keras.optimizers.Adam(learning_rate) for g in given]
+        leader = generator_optimizer if generator_optimizer is not None else keras.optimizers.Adam(learning_rate)
+        optimizers = [leader] + [given if given is not None else keras.optimizers.Adam(_Follow(leader))
+                                 for given in (discriminator_optimizer, segmenter_optimizer)]
         if keras.mixed_precision.global_policy().name == "mixed_float16":
             optimizers = [loss_scaled(o) for o in optimizers]
+        self.following = [name for name, given in (("discriminator", discriminator_optimizer),
+                                                   ("segmenter", segmenter_optimizer)) if given is None]
+        super().compile(optimizer=optimizers[0], jit_compile=jit_compile, **options)
         self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = optimizers
         for name in NETWORKS:  # built here: Keras 3 under a strategy, and restoring a checkpoint, need the slots to exist
             if getattr(self, name) is not None:
@@ -120,6 +135,12 @@ class GRDNet(keras.Model):
     def optimizers(self):
         """The optimizers in use, by the name of their network."""
         return {name: getattr(self, f"{name}_optimizer") for name in NETWORKS if getattr(self, name) is not None}
+
+    def set_learning_rates(self, change):
+        """Each optimizer's learning rate becomes `change(rate)`; those that follow the generator's do so by themselves."""
+        for name, optimizer in self.optimizers().items():
+            if name not in self.following:
+                optimizer.learning_rate = change(float(tf.convert_to_tensor(optimizer.learning_rate)))
 
     def _terms(self):
         """The raw loss terms that this objective computes."""

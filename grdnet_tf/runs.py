@@ -125,12 +125,12 @@ def objective(config):
     return Objective(**{name: getattr(config.loss, name) for name in Objective._fields})
 
 
-def noise_settings(config):
-    """The `perlin.NoiseSettings` of a configuration."""
+def noise_settings(section):
+    """The `perlin.NoiseSettings` of a configuration's section `noise` or `validation`."""
     from .perlin import NoiseSettings
 
-    values = {name: getattr(config.noise, name) for name in NoiseSettings._fields if hasattr(config.noise, name)}
-    return NoiseSettings(**dict(values, sources=tuple(config.noise.sources.items())))
+    values = {name: getattr(section, name) for name in NoiseSettings._fields if hasattr(section, name)}
+    return NoiseSettings(**dict(values, sources=tuple(section.sources.items()), shapes=tuple(section.shapes.items())))
 
 
 def load_run(folder: str) -> Run:

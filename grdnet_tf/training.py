@@ -27,13 +27,14 @@ def run(config, data, folder: str, resume: bool) -> int:
         compile_model(model, config, steps)
     if not resume or not chief:
         runs.create_run(folder, config)
-    parts = make_callbacks(model, config, data, folder, steps)
+    held_out = held_out_set(config, data)
+    parts = make_callbacks(model, config, data, held_out, folder, steps)
     keeper = parts[-1]
     if resume:
         for line in keeper.load(model):
             logger.warning("%s", line)
     while not keeper.finished and keeper.epoch < config.train.epochs:
-        fit_span(model, config, data, parts, steps, keeper.epoch, keeper.step)
+        fit_span(model, config, data, held_out, parts, steps, keeper.epoch, keeper.step)
     write_json(os.path.join(folder, runs.SUMMARY), summary(model, config, data, parts, steps))
     logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, keeper.parts["best"].value,
                 keeper.parts["best"].epoch, folder)
@@ -71,7 +72,7 @@ def worker_folder(folder):
 
 def compile_model(model, config, steps_per_epoch):
     """Optimizers, objective and noise of the configuration."""
-    train, noise = config.train, runs.noise_settings(config)
+    train, noise = config.train, runs.noise_settings(config.noise)
     textures = None
     if config.noise.textures:
         textures = perlin.load_textures(config.noise.textures, config.data.image_size, int(config.data.channels))
@@ -114,20 +115,24 @@ def training_set(model, config, data, start_step):
                                   perturb=_host_noise(model, config), **_picture_options(config, data))
 
 
-def held_out_set(model, config, data):
-    """The held-out pictures under fixed synthetic anomalies, each several times if there are few; None without any.
+def held_out_set(config, data):
+    """The held-out pictures under fixed synthetic defects, each several times if there are few; None without any.
 
-    Whole batches only, so that no replica is left without a picture.
+    Always the same batches, made once and kept. Whole batches only, so that no replica is left without a picture.
     """
     if not data.held_out:
         return None
-    batch = config.train.batch_size
-    views = -(-max(config.data.held_out_views, len(data.held_out)) // batch) * batch
+    batch, settings = config.train.batch_size, runs.noise_settings(config.validation)
+    views = -(-max(config.validation.views, len(data.held_out)) // batch) * batch
     records = (data.held_out * -(-views // len(data.held_out)))[:views]
-    return pipeline.held_out_dataset(records, perturb=_host_noise(model, config), **_picture_options(config, data))
+
+    def perturb(batch):
+        return dict(batch, **perlin.perturb(batch["image"], batch["roi"], batch["seed"], settings)._asdict())
+
+    return pipeline.held_out_dataset(records, perturb=perturb, **_picture_options(config, data)).cache()
 
 
-def make_callbacks(model, config, data, folder, steps):
+def make_callbacks(model, config, data, held_out, folder, steps):
     """What a run keeps and watches, in the order in which an epoch's end needs it."""
     train = config.train
     average = callbacks.WeightAverage(model, train.ema) if train.ema else None
@@ -141,8 +146,8 @@ def make_callbacks(model, config, data, folder, steps):
 
     guard = callbacks.NonFiniteGuard(names)
     found = [guard] + ([average] if average else []) + [log]
-    if train.image_every and data.held_out:
-        sample = next(iter(held_out_set(model, config, data).unbatch().batch(min(4, train.batch_size))))
+    if train.image_every and held_out is not None:
+        sample = {name: part[:4] for name, part in next(iter(held_out)).items()}
         found.append(callbacks.ImageLogger(folder, sample, train.image_every, average))
     if train.schedule == "plateau":
         plateau = callbacks.PlateauDecay(train.monitor, train.plateau_patience, train.plateau_alpha,
@@ -167,12 +172,12 @@ class SameData:
             raise InputError("--resume: the pictures in train/good are not those that the run began with")
 
 
-def fit_span(model, config, data, parts, steps, epoch, step):
+def fit_span(model, config, data, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     stream = training_set(model, config, data, epoch * steps + step)
     parts[0].step = epoch * steps + step
     model.fit(stream, initial_epoch=epoch, epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step,
-              validation_data=held_out_set(model, config, data), callbacks=parts, verbose=1 if sys.stdout.isatty() else 2)
+              validation_data=held_out, callbacks=parts, verbose=1 if sys.stdout.isatty() else 2)
 
 
 def summary(model, config, data, parts, steps):
