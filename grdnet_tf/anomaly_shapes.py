@@ -19,7 +19,7 @@ def line(noise, v, roi):
     """Scratches, cracks, hairs: a contour of the noise, some pixels thick, cut to a disc around one of its points."""
     _, height, width = noise.shape
     side = min(height, width)
-    centre_y, centre_x = _places(v[:, 0:1], v[:, 1:2], roi, height, width)
+    centre_y, centre_x = places(v[:, 0:1], v[:, 1:2], roi, height, width)
     at = tf.cast(centre_y, tf.int32) * width + tf.cast(centre_x, tf.int32)  # (B, 1)
     level = tf.gather(tf.reshape(noise, (-1, height * width)), at, batch_dims=1)  # the contour goes through the centre
     step = 2  # pixels each way, so that the slope does not see the steps that the turned noise has
@@ -38,7 +38,7 @@ def spots(noise, v, roi):
     _, height, width = noise.shape
     smallest, largest = 1.5, max(1.5, min(height, width) / 24.0)
     count = tf.cast(v[:, 0] * SPOTS, tf.int32)  # one less than the number of spots
-    centre_y, centre_x = _places(v[:, 1 : 1 + SPOTS], v[:, 5 : 5 + SPOTS], roi, height, width)  # (B, SPOTS)
+    centre_y, centre_x = places(v[:, 1 : 1 + SPOTS], v[:, 5 : 5 + SPOTS], roi, height, width)  # (B, SPOTS)
     inside = tf.zeros_like(noise, tf.bool)
     for spot in range(SPOTS):
         radius = column(_log_between(smallest, largest, v[:, 9 + spot]))
@@ -50,7 +50,7 @@ def spots(noise, v, roi):
 def rectangle(v, roi, height, width):
     """From a scar to a square, at any angle (the shapes of CutPaste, Li et al. 2021)."""
     side = min(height, width)
-    centre_y, centre_x = _places(v[:, 0:1], v[:, 1:2], roi, height, width)
+    centre_y, centre_x = places(v[:, 0:1], v[:, 1:2], roi, height, width)
     y = tf.range(height, dtype=tf.float32)[None, :, None] - centre_y[:, :, None]
     x = tf.range(width, dtype=tf.float32)[None, None, :] - centre_x[:, :, None]
     angle = column(np.pi * v[:, 4])
@@ -59,7 +59,7 @@ def rectangle(v, roi, height, width):
     return (tf.abs(along) < 0.5 * column(length)) & (tf.abs(across) < 0.5 * tf.maximum(column(breadth), 2.0))
 
 
-def _places(u, v, roi, height, width):
+def places(u, v, roi, height, width):
     """Whole pixel coordinates y, x (B, m) as floats: anywhere, or with a ROI one of its pixels, all equally likely."""
     if roi is None:
         return tf.floor(u * height), tf.floor(v * width)

@@ -39,9 +39,8 @@ def test_ssim_agrees_with_scikit_image_inside_its_border():
     x, y = pictures()
     expected = []
     for one, other in zip(x.astype(np.float64), y.astype(np.float64)):
-        _, full = structural_similarity(
-            one, other, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2, full=True
-        )
+        window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        _, full = structural_similarity(one, other, data_range=1.0, channel_axis=2, full=True, **window)
         expected.append(full[5:-5, 5:-5].mean())  # where the 11-pixel window fits
     assert float(losses.ssim_loss(x, y)) == pytest.approx(1.0 - np.mean(expected), abs=1e-5)
 
@@ -95,7 +94,7 @@ def test_contextual_weighs_its_two_terms():
     x, y = pictures()
     l1, ssim = float(losses.l1(x, y)), float(losses.ssim_loss(x, y))
     assert float(losses.contextual(x, y)) == pytest.approx(l1 + ssim, rel=1e-6)
-    assert float(losses.contextual(x, y, weight_l1=2.0, weight_ssim=0.5)) == pytest.approx(2 * l1 + 0.5 * ssim, rel=1e-6)
+    assert float(losses.contextual(x, y, 2.0, 0.5)) == pytest.approx(2.0 * l1 + 0.5 * ssim, rel=1e-6)
     assert float(losses.contextual(x, y, weight_ssim=0.0)) == pytest.approx(l1, rel=1e-6)
 
 
