@@ -159,12 +159,19 @@ class GRDNet(keras.Model):
         return list((self.trackers or {}).values()) + list(getattr(self, "detection_trackers", {}).values())
 
     def perturbed(self, batch):
-        """The batch with "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds."""
-        if not isinstance(batch, dict):  # bare images: no ROI, seeds from TensorFlow's global generator
-            seeds = tf.random.uniform((tf.shape(batch)[0], 2), maxval=2**31 - 1, dtype=tf.int32)
-            batch = {"image": batch, "roi": tf.ones_like(batch[..., :1]), "seed": seeds}
+        """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
+
+        Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
+        """
+        if not isinstance(batch, dict):
+            batch = {"image": batch}
+        batch = dict(batch)
+        if "roi" not in batch:
+            batch["roi"] = tf.ones_like(batch["image"][..., :1])
         if "noisy" in batch:
             return batch
+        if "seed" not in batch:
+            batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
         noisy, mask = perlin.perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures)
         return dict(batch, noisy=noisy, mask=mask)
 

@@ -129,8 +129,8 @@ def _uniform(seed, count):
 
 def cells(scales, u):
     """Lattice cells 2^k along one axis, k uniform on the whole numbers of `scales`: (B,) float32, exact."""
-    powers = tf.constant([2.0**k for k in range(scales[0], scales[1] + 1)])
-    return tf.gather(powers, tf.cast(u * len(powers), tf.int32))
+    powers = [2.0**k for k in range(scales[0], scales[1] + 1)]
+    return tf.gather(tf.constant(powers), tf.cast(u * float(len(powers)), tf.int32))
 
 
 def perlin_noise(lattice, cells_y, cells_x, height, width):

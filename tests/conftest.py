@@ -4,6 +4,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it reads this once
 
 import pytest
+import tensorflow as tf
+
+# Two logical devices for the test with two replicas; TensorFlow takes this only before it is used.
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
+                                           [tf.config.LogicalDeviceConfiguration()] * 2)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DATA = os.path.abspath(os.path.join(ROOT, os.environ.get("GRDNET_DATA", os.path.join("..", "shared", "data"))))
