@@ -29,7 +29,8 @@ def parse(argv):
                         choices=("float32", "mixed_float16", "mixed_bfloat16"))
     parser.add_argument("--jit", nargs="+", default=["off"], choices=("off", "on"), help="XLA")
     parser.add_argument("--batch", type=int, help="batch size (default: the config's)")
-    parser.add_argument("--turns", type=int, default=5, help="measured steps (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=5,
+                        help="measured steps (default: %(default)s); 0 counts the work and measures nothing")
     parser.add_argument("--parts", action="store_true", help="also the noise's and SSIM's share of the step")
     return parser.parse_args(argv)
 
@@ -69,6 +70,11 @@ def report(name, config, batch_size, precision, jit, turns, parts):
     tf.keras.mixed_precision.set_global_policy(precision)
     model, batch = build(config, batch_size)
     flop = count_flop(tf.function(model.train_step).get_concrete_function(batch).graph)
+    size = "{}x{}".format(*config.data.image_size)
+    setting = f"{name:16} {size:>9} {batch_size:5} {precision:14} {'on' if jit else 'off':3}"
+    if not turns:
+        print(f"{setting} {'':16} {flop / batch_size / 1e9:11.2f}", flush=True)
+        return
     step = tf.function(model.train_step, jit_compile=jit)
     compute = {"float32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}[precision]
     product = matrix_product(compute)
@@ -77,10 +83,8 @@ def report(name, config, batch_size, precision, jit, turns, parts):
         jobs.update(part_jobs(model, batch, jit))
     seconds = fastest(jobs, turns)
     rate, peak = flop / seconds["step"] / 1e9, 2 * MATRIX ** 3 / seconds["product"] / 1e9
-    size = "{}x{}".format(*config.data.image_size)
-    print(f"{name:16} {size:>9} {batch_size:5} {precision:14} {'on' if jit else 'off':3} {seconds['step']:7.3f} "
-          f"{batch_size / seconds['step']:8.2f} {flop / batch_size / 1e9:11.2f} {rate:8.1f} {peak:8.1f} "
-          f"{rate / peak:6.1%}", flush=True)
+    print(f"{setting} {seconds['step']:7.3f} {batch_size / seconds['step']:8.2f} {flop / batch_size / 1e9:11.2f} "
+          f"{rate:8.1f} {peak:8.1f} {rate / peak:6.1%}", flush=True)
     for part in sorted(set(seconds) - {"step", "product"}):
         share = seconds[part] / seconds["step"]
         print(f"{'':16} {part}: {seconds[part] * 1e3:.1f} ms, {share:.1%} of the step", flush=True)
