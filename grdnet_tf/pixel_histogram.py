@@ -1,17 +1,19 @@
 """Counts of all pixels' scores, by truth and region, in memory that does not grow with the number of maps.
 
 A pixel-wise ROC curve over 2,000 maps would sort 131 million scores. Here scores fall into at most 2^17 bins, and the
-bins follow the data: fine enough to hold every distinct float32 apart where the maps use a narrow range, 2^11 to 2^12
-bins for each halving of the score, and of its distance to 1, where they use all of it.
+bins follow the data: every distinct float32 has one where the maps use few or narrow ranges of scores; where they use
+all, each halving of the score, and of its distance to 1, is cut into some thousand.
 """
 from typing import NamedTuple
 
 import numpy as np
 
-BINS = 1 << 17
+PAGES = 128               # at most; a page is a run of neighbouring bins, kept where there are scores
+_PAGE_BITS = 10
+_BINS = 1 << _PAGE_BITS   # of a page
 _HALF = int(np.float32(0.5).view(np.int32))
 _TOP = 2 * _HALF          # key of 1.0
-_PENDING = 1 << 20        # pixels counted at once: one pass over the bins costs as much as half of them
+_PENDING = 1 << 20        # pixels counted at once: one pass over all bins costs as much as half of them
 
 
 class Cells(NamedTuple):
@@ -31,20 +33,21 @@ class Cells(NamedTuple):
 class PixelHistogram:
     """Add maps in any order and number; read `cells` at the end. The result does not depend on the order.
 
-    A bin's key is the float32's bit pattern for a score up to 0.5, and mirrored, that of 1 - score, above: 1 - score is
-    exact there, and both ends, where a sigmoid's scores crowd, get the resolution that float32 has for them. All keys are
-    shifted right by `level` bits, the least for which the range seen so far fits into the bins; exact 0 and exact 1 have
-    bins of their own. When the range grows, neighbouring bins are added up, which loses nothing but resolution.
+    A score's key is its bit pattern as float32 up to 0.5 and, mirrored, that of 1 - score above: 1 - score is exact
+    there, and both ends, where a sigmoid's scores crowd, keep the resolution that float32 has for them. A bin holds 2^level
+    neighbouring keys. The level is the least at which all scores seen fit into `pages`; when it rises, bins are added up
+    in pairs, so that the outcome is the same as if it had been known before.
     """
 
-    def __init__(self, bins=BINS):
-        self.bins = bins
+    def __init__(self, pages=PAGES):
+        self.pages = pages
+        self.level = 0
         self.n_regions = self.n_regions_roi = 0
-        self.level = self.base = 0            # of the first bin behind the one of exact 0
-        self.low, self.high = None, None      # keys seen, without 0 and _TOP
-        self.counts = np.zeros((3, 4), np.int64)      # columns: 2 * in ROI + defective
-        self.weights = np.zeros((3, 2), np.float64)   # columns: regions, regions cut by the ROI
-        self._pending, self._size = [], 0
+        self._ids = np.zeros(0, np.int64)                 # which pages are kept: id = key >> (level + _PAGE_BITS)
+        self._slots = _no_slots(0)                        # id -> position in the arrays below, -1: not kept
+        self._counts = np.zeros((0, _BINS, 4), np.int64)  # the last axis: 2 * in ROI + defective
+        self._weights = np.zeros((0, _BINS, 2))           # regions, regions cut by the ROI
+        self._pending, self._shares, self._size = [], ([], []), 0
 
     def add(self, scores, truth=None, roi=None, regions=None, regions_roi=None):
         """Count one map.
@@ -61,91 +64,101 @@ class PixelHistogram:
         flags = np.full(scores.shape, 2, np.int8) if roi is None else (np.asarray(roi) != 0).astype(np.int8) * 2
         if truth is not None:
             flags += np.asarray(truth) != 0
-        self._widen(keys)
         self._pending.append((keys.ravel(), flags.ravel()))
-        self._size += keys.size
         for column, labels in enumerate((regions, regions_roi)):
             if labels is not None and labels.any():
-                self._weigh(column, keys, labels)
+                inside = labels > 0
+                areas = np.bincount(labels[inside])
+                self._shares[column].append((keys[inside], 1.0 / areas[labels[inside]]))
+                found = int(np.count_nonzero(areas))
+                self.n_regions += found * (column == 0)
+                self.n_regions_roi += found * (column == 1)
+        self._size += keys.size
         if self._size >= _PENDING:
             self._count()
 
     def merge(self, other):
         """Count all of `other`'s pixels here as well; `other` stays as it is."""
-        other._count()
         self._count()
-        if other.low is not None:
-            self._span(other.low, other.high)
-        mine = self._bin(other._keys_of_bins())
-        np.add.at(self.counts, mine, other.counts)
-        np.add.at(self.weights, mine, other.weights)
+        other._count()
+        while self.level < other.level:
+            self._coarsen()
+        keys = other._bin_keys().ravel()
+        filled = other._counts.reshape(-1, 4).any(axis=1)
+        index = self._index(keys[filled])
+        np.add.at(self._counts.reshape(-1, 4), index, other._counts.reshape(-1, 4)[filled])
+        np.add.at(self._weights.reshape(-1, 2), index, other._weights.reshape(-1, 2)[filled])
         self.n_regions += other.n_regions
         self.n_regions_roi += other.n_regions_roi
 
     def cells(self):
         """What was counted, as `Cells`."""
         self._count()
-        rows = np.flatnonzero(self.counts.any(axis=1))[::-1]
-        counts, weights = self.counts[rows], self.weights[rows]
-        return Cells(_score(self._keys_of_bins()[rows], self.level), counts[:, 0::2], counts[:, 1::2],
-                     weights[:, 0], weights[:, 1])
-
-    def _widen(self, keys):
-        inner = keys
-        if keys.min() == 0 or keys.max() == _TOP:
-            inner = keys[(keys > 0) & (keys < _TOP)]
-        if inner.size:
-            self._span(int(inner.min()), int(inner.max()))
-
-    def _span(self, low, high):
-        """Make the bins reach from key `low` to key `high`, coarser if they must."""
-        low = low if self.low is None else min(low, self.low)
-        high = high if self.high is None else max(high, self.high)
-        if (low, high) == (self.low, self.high):
-            return
-        old = self._keys_of_bins()
-        level = self.level
-        while (high >> level) - (low >> level) >= self.bins:
-            level += 1
-        self.low, self.high, self.level, self.base = low, high, level, low >> level
-        rows = (high >> level) - self.base + 3
-        counts, weights = self.counts, self.weights
-        self.counts, self.weights = np.zeros((rows, 4), np.int64), np.zeros((rows, 2), np.float64)
-        if counts.any():
-            target, first = np.unique(self._bin(old), return_index=True)  # old bins are sorted, so are their new ones
-            self.counts[target] = np.add.reduceat(counts, first)
-            self.weights[target] = np.add.reduceat(weights, first)
-
-    def _bin(self, keys):
-        index = keys >> self.level
-        index -= self.base - 1
-        return np.clip(index, 0, len(self.counts) - 1, out=index)  # exact 0 and 1 lie beyond the ends
-
-    def _keys_of_bins(self):
-        keys = np.arange(self.base - 1, self.base + len(self.counts) - 1, dtype=np.int64) << self.level
-        keys[0], keys[-1] = 0, _TOP
-        return keys
+        order = np.argsort(-self._ids)
+        counts = self._counts[order, ::-1].reshape(-1, 4)
+        filled = np.flatnonzero(counts.any(axis=1))
+        counts, weights = counts[filled], self._weights[order, ::-1].reshape(-1, 2)[filled]
+        score = _middle(self._bin_keys()[order, ::-1].reshape(-1)[filled], self.level)
+        return Cells(score, counts[:, 0::2], counts[:, 1::2], weights[:, 0], weights[:, 1])
 
     def _count(self):
-        if self._pending:
-            keys, flags = (np.concatenate(parts) for parts in zip(*self._pending))
-            index = self._bin(keys).astype(np.intp)
-            index <<= 2
-            index += flags
-            self.counts += np.bincount(index, minlength=self.counts.size).reshape(-1, 4)
-            self._pending, self._size = [], 0
+        """Bring what was added since into the bins."""
+        if not self._pending:
+            return
+        keys, flags = (np.concatenate(parts) for parts in zip(*self._pending))
+        index = self._index(keys)
+        index <<= 2
+        index += flags
+        self._counts += np.bincount(index, minlength=self._counts.size).reshape(self._counts.shape)
+        for column, parts in enumerate(self._shares):
+            if parts:
+                keys, shares = (np.concatenate(part) for part in zip(*parts))
+                total = np.bincount(self._index(keys), shares, minlength=self._weights[..., 0].size)
+                self._weights[..., column] += total.reshape(self._weights.shape[:2])
+        self._pending, self._shares, self._size = [], ([], []), 0
 
-    def _weigh(self, column, keys, labels):
-        inside = labels > 0
-        labels = labels[inside]
-        areas = np.bincount(labels)
-        share = 1.0 / areas[labels]
-        self.weights[:, column] += np.bincount(self._bin(keys[inside]), share, len(self.weights))
-        found = int(np.count_nonzero(areas))
-        if column == 0:
-            self.n_regions += found
-        else:
-            self.n_regions_roi += found
+    def _index(self, keys):
+        """The bin of each key, counted through all kept pages; pages that are missing are made."""
+        slots = self._slots[keys >> (self.level + _PAGE_BITS)]
+        if slots.size and slots.min() < 0:
+            new = np.unique(keys[slots < 0] >> (self.level + _PAGE_BITS))
+            while len(self._ids) + len(new) > self.pages:  # before any is made: at level 0 there may be 10^5 of them
+                self._coarsen()
+                new = np.setdiff1d(new >> 1, self._ids)
+            self._keep(np.concatenate([self._ids, new]), len(new))
+            slots = self._slots[keys >> (self.level + _PAGE_BITS)]
+        index = (keys >> self.level).astype(np.intp)
+        index &= _BINS - 1
+        index += slots.astype(np.intp) << _PAGE_BITS
+        return index
+
+    def _keep(self, ids, new=0):
+        """Name the pages in the arrays by `ids`, the last `new` of them empty ones to come."""
+        self._ids = ids.astype(np.int64)
+        self._slots = _no_slots(self.level)
+        self._slots[self._ids] = np.arange(len(ids))
+        if new:
+            self._counts, self._weights = (np.concatenate([old, np.zeros((new, *old.shape[1:]), old.dtype)])
+                                           for old in (self._counts, self._weights))
+
+    def _coarsen(self):
+        """Bins twice as wide: two pages become the halves of one."""
+        ids, counts, weights = self._ids, self._counts, self._weights
+        self.level += 1
+        kept = np.unique(ids >> 1)
+        self._counts, self._weights = self._counts[:0], self._weights[:0]
+        self._keep(kept, len(kept))
+        for old, new in ((counts, self._counts), (weights, self._weights)):
+            halves = new.reshape(len(kept), 2, _BINS // 2, new.shape[-1])
+            halves[self._slots[ids >> 1], ids & 1] = old.reshape(len(ids), _BINS // 2, 2, new.shape[-1]).sum(axis=2)
+
+    def _bin_keys(self):
+        """(pages, bins): the first key of each bin."""
+        return ((self._ids[:, None] << _PAGE_BITS) + np.arange(_BINS)) << self.level
+
+
+def _no_slots(level):
+    return np.full((_TOP >> (level + _PAGE_BITS)) + 1, -1, np.int16 if PAGES < 1 << 13 else np.int32)
 
 
 def _keys(scores):
@@ -158,9 +171,9 @@ def _keys(scores):
     return keys
 
 
-def _score(keys, level):
-    """The middle of the bins that begin at `keys`."""
-    keys = np.where((keys > 0) & (keys < _TOP), keys + ((1 << level) >> 1), keys)
+def _middle(keys, level):
+    """The score in the middle of the bins that begin at `keys`; exact 0 and 1 stay."""
+    keys = np.where((keys > 0) & (keys < _TOP), np.minimum(keys + ((1 << level) >> 1), _TOP), keys)
     upper = keys > _HALF
     small = np.where(upper, _TOP - keys, keys).astype(np.int32).view(np.float32).astype(np.float64)
     return np.where(upper, 1.0 - small, small)
