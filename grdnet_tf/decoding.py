@@ -17,6 +17,8 @@ from .image_files import read_region as read_region_file
 
 Size = Union[int, Tuple[int, int]]  # one side of a square, or (H, W)
 
+_FAILURES = (tf.errors.OpError, BadImage, ValueError)  # run eagerly, a host function's own error comes through
+
 
 def decode_resize(contents, image_size: Size, channels: int) -> tf.Tensor:
     """One file's bytes -> (H, W, channels) float32 in [0, 1]: PNG of 8 or 16 bit, JPEG, BMP. TensorFlow ops only.
@@ -36,7 +38,7 @@ def load_image(path: str, image_size: Size, channels: int) -> tf.Tensor:
         with tf.device("CPU:0"):
             pixels, peak = read_image(tf.constant(os.fsencode(path)), channels, tiff=True)
             return resize(pixels, image_size, channels) / peak
-    except tf.errors.OpError as error:
+    except _FAILURES as error:
         raise InputError(_reason(path, channels, error)) from None
 
 
@@ -50,7 +52,7 @@ def load_mask(path: Optional[str], image_size: Size) -> tf.Tensor:
     try:
         with tf.device("CPU:0"):
             return tf.cast(read_region(tf.constant(os.fsencode(path)), image_size, host=True), tf.float32)
-    except tf.errors.OpError as error:
+    except _FAILURES as error:
         raise InputError(_reason(path, None, error)) from None
 
 
@@ -90,7 +92,7 @@ def read_image(path, channels, tiff):
     """`_decode` of the file at `path`; `tiff` False leaves the host op for TIFF out of the graph."""
 
     def host():
-        pixels, peak = tf.numpy_function(lambda name: _tiff(name, channels), [path], [tf.float32, tf.float32])
+        pixels, peak = tf.numpy_function(lambda name: _tiff(_text(name), channels), [path], [tf.float32, tf.float32])
         return tf.ensure_shape(pixels, (None, None, channels)), tf.ensure_shape(peak, ())
 
     contents = tf.io.read_file(path)
@@ -101,11 +103,16 @@ def read_image(path, channels, tiff):
 
 
 def _tiff(path, channels):
-    pixels = read_picture(os.fsdecode(path))
+    pixels = read_picture(path)
     if pixels.shape[2] > channels:
         raise ValueError("a picture of 3 channels where 1 is expected")
     return (np.broadcast_to(pixels, (*pixels.shape[:2], channels)).astype(np.float32),
             np.float32(np.iinfo(pixels.dtype).max))
+
+
+def _text(path):
+    """A path as a host function gets it: bytes within a graph, an array of one object eagerly."""
+    return os.fsdecode(path if isinstance(path, bytes) else path.item())
 
 
 def resize(pixels, image_size, channels):
@@ -123,7 +130,7 @@ def read_region(path, image_size, host):
         return tf.cast(tf.reduce_any(tf.io.decode_png(contents, 3, tf.uint16) > 0, -1, keepdims=True), tf.uint8)
 
     def other():
-        region = tf.numpy_function(lambda name: read_region_file(os.fsdecode(name))[..., None], [path], tf.uint8)
+        region = tf.numpy_function(lambda name: read_region_file(_text(name))[..., None], [path], tf.uint8)
         return tf.ensure_shape(region, (None, None, 1))
 
     contents = tf.io.read_file(path)
@@ -148,4 +155,4 @@ def _reason(path, channels, error):
             return f"{path}: a colour picture where grey is expected; set data.channels to 3"
     except BadImage as bad:
         return str(bad)
-    return f"{path}: {(error.message or str(error)).splitlines()[0]}"
+    return f"{path}: {str(error).splitlines()[0]}"

@@ -142,8 +142,7 @@ def _batches(samples, records, image_size, channels, depth, batch_size, drop_rem
 
     def integers(index):
         pixels, peak, roi = load(index)
-        deeper = tf.debugging.Assert(peak <= dtype.max, ["a 16 bit picture where 8 bit are expected"])
-        with tf.control_dependencies([deeper]):
+        with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
             pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
         return (pixels, roi) if has_roi else (pixels,)
 
@@ -158,8 +157,11 @@ def _batches(samples, records, image_size, channels, depth, batch_size, drop_rem
         return samples.batch(batch_size, drop_remainder)
 
     arrays = [np.empty((len(records), *shape), kind) for shape, kind in zip(shapes, (dtype.as_numpy_dtype, np.uint8))]
-    _fill(arrays, tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel), records, image_size,
-          channels)
+    try:
+        _fill(arrays, tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
+    except tf.errors.OpError:
+        _name_bad_file(records, integers, image_size, channels)
+        raise
 
     def gather(seeds, indices):
         # Through Python, because tf.data copies a captured tensor of gigabytes into each rewritten graph (measured).
@@ -169,18 +171,23 @@ def _batches(samples, records, image_size, channels, depth, batch_size, drop_rem
     return samples.batch(batch_size, drop_remainder).map(gather, num_parallel_calls=parallel)
 
 
-def _fill(arrays, dataset, records, image_size, channels):
+def _fill(arrays, dataset):
     position = 0
-    try:
-        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
-            for array, part in zip(arrays, parts):
-                array[position:position + len(part)] = part
-            position += len(parts[0])
-    except tf.errors.OpError:
-        for record in records[position:]:  # TensorFlow does not say which file: load them one by one until it fails
-            load_image(record.image, image_size, channels)
-            load_mask(record.roi, image_size)
-        raise
+    for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
+        for array, part in zip(arrays, parts):
+            array[position:position + len(part)] = part
+        position += len(parts[0])
+
+
+def _name_bad_file(records, integers, image_size, channels):
+    """Raise InputError for the first file that fails: TensorFlow does not say which one it was."""
+    for index, record in enumerate(records):
+        load_image(record.image, image_size, channels)
+        load_mask(record.roi, image_size)
+        try:
+            integers(tf.constant(index, tf.int64))
+        except tf.errors.OpError:
+            raise InputError(f"{record.image}: a 16 bit picture among pictures of 8 bit") from None
 
 
 def _loader(records, image_size, channels):
