@@ -27,9 +27,12 @@ class SourceDraws(NamedTuple):
 
 
 def source_image(name, image, mask, draws, textures=None):
-    """The source `name` for each picture: (B, H, W, C) in [0, 1]. `mask` (B, H, W, 1) is where it will be seen."""
+    """The source `name` for each picture, in [0, 1]: (B, H, W, C), or what broadcasts to it.
+
+    `mask` (B, H, W, 1) is where it will be seen.
+    """
     if name == "color_image":
-        return tf.broadcast_to(draws.scalars[:, None, None, : image.shape[3]], tf.shape(image))
+        return draws.scalars[:, None, None, : image.shape[3]]
     if name == "color_blob":
         return _smooth(draws.grid[..., : image.shape[3]], image.shape[1], image.shape[2])
     if name == "color_pixel":
