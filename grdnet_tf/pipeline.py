@@ -28,7 +28,7 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 _SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
-_PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
+PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
 
 
 # Order ---------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
                 "index": tf.cast(index, tf.int32)}
 
     dataset = tf.data.Dataset.range(len(records)).map(sample, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE)
-    return _with_options(dataset.batch(batch_size).prefetch(_PREFETCH))
+    return _with_options(dataset.batch(batch_size).prefetch(PREFETCH))
 
 
 def _batches(samples, records, image_size, channels, depth, batch_size, drop_remainder, cache, cache_gb,
@@ -226,7 +226,7 @@ def _batch(seeds, images, rois, perturb):
 
 
 def _finished(batches, finish, parallel_calls):
-    return _with_options(batches.map(finish, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE).prefetch(_PREFETCH))
+    return _with_options(batches.map(finish, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE).prefetch(PREFETCH))
 
 
 def _with_options(dataset):

@@ -1,0 +1,128 @@
+"""Speed of the input pipeline: images/s of each form in turn, as ratios; and whether a training step waits for it.
+
+    python benchmarks/pipeline.py                                  drawn PNG files of 256 x 256
+    python benchmarks/pipeline.py --data DIR --size 128            a data set's own pictures, decoded and resized
+    python benchmarks/pipeline.py --config configs/demo.yaml       also trains that model and times its waiting
+
+The forms run in turns, several rounds, and the fastest round of each counts, so that a busy machine slows all alike.
+"""
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, PROJECT)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+STILL = dict(rotation=0.0, flip_horizontal=False, flip_vertical=False)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", metavar="DIR", help="a data set; without it PNG files are drawn")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, help="batch size (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=64, help="how many are drawn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each form (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=12, help="batches a turn (default: %(default)s)")
+    parser.add_argument("--config", metavar="FILE", help="train this configuration's model and time its waiting")
+    parser.add_argument("--set", metavar="a.b=c", action="append", default=[], help="a key of the configuration")
+    parser.add_argument("--steps", type=int, default=20, help="steps to time with --config (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    from grdnet_tf.datasets import inspect, list_mvtec
+    from grdnet_tf.errors import InputError
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            root = arguments.data or draw(folder, arguments.pictures, arguments.size)
+            found = inspect(list_mvtec(root, "train"))
+            print(f"{len(found.records)} pictures, {found.channels} channels of {found.depth} bit, to "
+                  f"{arguments.size} x {arguments.size}, batch {arguments.batch}, CPU, "
+                  f"{len(os.sched_getaffinity(0))} cores")
+            compare(found, arguments)
+            if arguments.config:
+                wait(root, arguments)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+def draw(root, count, size):
+    """A data set of `count` PNG files with smooth noise in them, which compress about as photographs do."""
+    import cv2
+    import numpy as np
+
+    os.makedirs(os.path.join(root, "train", "good"))
+    random = np.random.default_rng(0)
+    for number in range(count):
+        coarse = random.uniform(40, 215, (16, 16, 3)).astype(np.float32)
+        pixels = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + random.normal(0, 3, (size, size, 3))
+        cv2.imwrite(os.path.join(root, "train", "good", f"{number:04}.png"), pixels.clip(0, 255).astype(np.uint8))
+    return root
+
+
+def compare(found, arguments):
+    """Images/s of the forms, and their ratio to decoding the files in every pass."""
+    from grdnet_tf import pipeline
+
+    forms = {"files, decoded each time": dict(cache="none", **STILL), "cache in RAM": dict(cache="ram", **STILL),
+             "cache in RAM, rotation and flips": dict(cache="ram")}
+    streams = {name: iter(pipeline.train_dataset(
+        found.records, image_size=arguments.size, channels=found.channels, depth=found.depth,
+        batch_size=arguments.batch, seed=0, **form)) for name, form in forms.items()}
+    # Each turn starts by emptying what lies ready from the last one: the stream prefetches while others are timed.
+    rates = {name: 0.0 for name in forms}
+    for _ in range(arguments.rounds):
+        for name, stream in streams.items():
+            for _ in itertools.islice(stream, 2 * pipeline.PREFETCH):
+                pass
+            start = time.perf_counter()
+            for _ in itertools.islice(stream, arguments.batches):
+                pass
+            rates[name] = max(rates[name], arguments.batches * arguments.batch / (time.perf_counter() - start))
+    base = rates["files, decoded each time"]
+    for name, rate in rates.items():
+        print(f"{name:34} {rate:8.0f} images/s {rate / base:7.2f} x")
+
+
+def wait(root, arguments):
+    """The share of the wall time in which a real training step waits for its batch."""
+    from grdnet_tf.config import load_config
+
+    config = load_config(arguments.config, [f"data.root={root}", *arguments.set])
+    import dataclasses
+
+    import tensorflow as tf
+
+    from grdnet_tf import pipeline, runs, training
+
+    data = runs.training_data(config)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, channels=str(data.channels)))
+    training.set_up(config)
+    model = runs.build_model(config)
+    training.compile_model(model, config, pipeline.steps_per_pass(len(data.train), config.train.batch_size))
+    stream = iter(training.training_set(model, config, data, start_step=0))
+    step = tf.function(model.train_step)
+    for _ in range(3):  # trace, and let the buffers reach their usual state
+        step(next(stream))
+    waited, start = 0.0, time.perf_counter()
+    for _ in range(arguments.steps):
+        asked = time.perf_counter()
+        batch = next(stream)
+        waited += time.perf_counter() - asked
+        [float(value) for value in tf.nest.flatten(step(batch))]  # read, so that the step is over
+    wall = time.perf_counter() - start
+    print(f"{os.path.basename(arguments.config)}: {wall / arguments.steps * 1e3:.0f} ms a step, of which "
+          f"{waited / arguments.steps * 1e3:.1f} ms ({waited / wall:.1%}) waiting for data")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
