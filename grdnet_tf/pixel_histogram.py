@@ -121,7 +121,10 @@ class PixelHistogram:
         """The bin of each key, counted through all kept pages; pages that are missing are made."""
         slots = self._slots[keys >> (self.level + _PAGE_BITS)]
         if slots.size and slots.min() < 0:
-            new = np.unique(keys[slots < 0] >> (self.level + _PAGE_BITS))
+            seen = np.zeros(self._slots.size, bool)
+            seen[keys >> (self.level + _PAGE_BITS)] = True  # `np.unique` would sort a million keys
+            seen[self._ids] = False
+            new = np.flatnonzero(seen)
             while len(self._ids) + len(new) > self.pages:  # before any is made: at level 0 there may be 10^5 of them
                 self._coarsen()
                 new = np.setdiff1d(new >> 1, self._ids)
