@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import weakref
 from typing import Callable, Optional, Sequence
 
 import numpy as np
@@ -156,27 +157,44 @@ def _batches(samples, records, image_size, channels, depth, batch_size, drop_rem
         samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
         return samples.batch(batch_size, drop_remainder)
 
-    arrays = [np.empty((len(records), *shape), kind) for shape, kind in zip(shapes, (dtype.as_numpy_dtype, np.uint8))]
+    kept = _Cache(len(records), shapes, (dtype, tf.uint8))
     try:
-        _fill(arrays, tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
+        kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
     except tf.errors.OpError:
         _name_bad_file(records, integers, image_size, channels)
         raise
-
-    def gather(seeds, indices):
-        # Through Python, because tf.data copies a captured tensor of gigabytes into each rewritten graph (measured).
-        found = tf.numpy_function(lambda i: [array[i] for array in arrays], [indices], [a.dtype for a in arrays])
-        return (seeds, *(tf.ensure_shape(f, (indices.shape[0], *shape)) for f, shape in zip(found, shapes)))
-
-    return samples.batch(batch_size, drop_remainder).map(gather, num_parallel_calls=parallel)
+    return samples.batch(batch_size, drop_remainder).map(
+        lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
 
 
-def _fill(arrays, dataset):
-    position = 0
-    for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
-        for array, part in zip(arrays, parts):
-            array[position:position + len(part)] = part
-        position += len(parts[0])
+class _Cache:
+    """One integer array (N, H, W, C) for all pictures, and one for the ROIs if there are any.
+
+    A NumPy array behind a host function: a captured tensor of gigabytes is copied whenever tf.data rewrites its graph
+    (for each iterator, replica or deterministic run), measured at 2 s a gigabyte and twice the memory.
+    """
+
+    def __init__(self, n, shapes, dtypes):
+        self.shapes, self.dtypes = shapes, dtypes[:len(shapes)]
+        self.arrays = [np.empty((n, *shape), dtype.as_numpy_dtype) for shape, dtype in zip(shapes, self.dtypes)]
+
+    def fill(self, dataset):
+        position = 0
+        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
+            for array, part in zip(self.arrays, parts):
+                array[position:position + len(part)] = part
+            position += len(parts[0])
+
+    def gather(self, indices):
+        """Batches of what lies at `indices`, as an op of the graph being built, which keeps this cache alive.
+
+        TensorFlow never forgets a host function, so the function holds the arrays weakly and the graph owns them: they
+        go when the data set goes, else every data set would leave its gigabytes behind.
+        """
+        tf.compat.v1.get_default_graph().grdnet_cache = self
+        weakly = weakref.ref(self)
+        found = tf.numpy_function(lambda i: [array[i] for array in weakly().arrays], [indices], self.dtypes)
+        return [tf.ensure_shape(part, (indices.shape[0], *shape)) for part, shape in zip(found, self.shapes)]
 
 
 def _name_bad_file(records, integers, image_size, channels):
