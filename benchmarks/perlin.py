@@ -1,10 +1,9 @@
 """How fast the synthetic defects are drawn: images/s, and as ratios to a plain NumPy version of the same noise.
 
-    python benchmarks/perlin.py [--size 256] [--batch 16] [--channels 3] [--repeat 10]
+    python benchmarks/perlin.py [--size 256] [--batch 16] [--channels 3] [--rounds 10]
 
 The NumPy reference looks up the four corners of each pixel's lattice cell, one picture at a time, as usual published
-code does. Everything is timed in the same run, the best of the repetitions: on a shared machine the ratios hold where
-the absolute figures do not.
+code does. All forms run in turns and the fastest round of each counts, so that a busy machine slows all alike.
 """
 
 import argparse
@@ -21,13 +20,13 @@ def main(argv=None):
     parser.add_argument("--size", type=int, default=256, help="height and width of the pictures")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
-    parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args(argv)
-    measure(arguments.size, arguments.batch, arguments.channels, arguments.repeat)
+    measure(arguments.size, arguments.batch, arguments.channels, arguments.rounds)
     return 0
 
 
-def measure(size, batch, channels, repeat):
+def measure(size, batch, channels, rounds):
     import numpy as np
     import tensorflow as tf
 
@@ -47,22 +46,24 @@ def measure(size, batch, channels, repeat):
     def whole(**changes):
         return lambda: perlin.perturb(image, None, seed, defaults._replace(**changes), textures)
 
-    def numpy_noise():
-        return [numpy_perlin(random, size, size, np) for _ in range(batch)]
+    forms = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
+    forms += [(f"perturb, {name}", whole(sources=((name, 1.0),))) for name in anomaly_sources.SOURCES]
+    forms += [(f"perturb, {name}", whole(shapes=((name, 1.0),))) for name in anomaly_shapes.SHAPES[1:]]
+    functions = {("NumPy, noise alone", False): lambda: [numpy_perlin(random, size, size, np) for _ in range(batch)]}
+    for name, function in forms:
+        for compiled in (False, True):
+            functions[name, compiled] = tf.function(function, jit_compile=compiled)
+    seconds = fastest(functions, rounds)
 
-    rows = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
-    rows += [(f"perturb, {name}", whole(sources=((name, 1.0),))) for name in anomaly_sources.SOURCES]
-    rows += [(f"perturb, {name}", whole(shapes=((name, 1.0),))) for name in anomaly_shapes.SHAPES[1:]]
-    reference = batch / best(numpy_noise, repeat)
     devices = [device.device_type for device in tf.config.list_logical_devices()]
     print(f"{size} x {size} x {channels}, batch {batch}, TensorFlow {tf.__version__}, {os.cpu_count()} cores, {devices}")
-    print(f"{'':24} {'graph':>18} {'XLA':>18}")
-    print(f"{'NumPy, noise alone':24} {reference:9.0f}/s   1.0 x")
-    for name, function in rows:
+    print(f"{'':24}{'graph':>17}{'XLA':>18}")
+    for name in dict.fromkeys(name for name, _ in functions):
         print(f"{name:24}", end="")
         for compiled in (False, True):
-            rate = batch / best(tf.function(function, jit_compile=compiled), repeat)
-            print(f" {rate:9.0f}/s {rate / reference:5.1f} x", end="", flush=True)
+            if (name, compiled) in seconds:
+                speedup = seconds["NumPy, noise alone", False] / seconds[name, compiled]
+                print(f"{batch / seconds[name, compiled]:8.0f}/s{speedup:6.1f} x", end="")
         print()
 
 
@@ -85,17 +86,18 @@ def numpy_perlin(random, height, width, np):
     return np.sqrt(2.0) * (upper + fade_y * (lower - upper))
 
 
-def best(function, repeat):
-    """Seconds of the fastest call, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = function()
-        if not isinstance(result, list):  # wait for a device that computes on its own
-            getattr(result, "noisy", result).numpy()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def fastest(functions, rounds):
+    """Seconds of the fastest call of each, by key; every round calls all of them, the first one only warms up."""
+    seconds = {key: float("inf") for key in functions}
+    for turn in range(rounds + 1):
+        for key, function in functions.items():
+            start = time.perf_counter()
+            result = function()
+            if not isinstance(result, list):  # wait for a device that computes on its own
+                getattr(result, "noisy", result).numpy()
+            if turn:
+                seconds[key] = min(seconds[key], time.perf_counter() - start)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -14,6 +14,12 @@ from .errors import InputError
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shade", "texture")
 
+STRENGTH = {  # by how much, lowest and highest, a source is also made lighter or darker
+    "own_texture": (0.05, 0.3),
+    "cut_paste": (0.05, 0.3),
+    "shade": (0.1, 0.6),
+    "texture": (0.0, 0.3),
+}
 PATCHES = 8  # own_texture cuts the picture into PATCHES x PATCHES pieces; color_blob has as many lattice points
 TEXTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -22,29 +28,37 @@ class SourceDraws(NamedTuple):
     """Uniforms in [0, 1) of one batch. A sample shows one source, so the sources share them."""
 
     scalars: tf.Tensor  # (B, 8): colour (0-2), lighten (3), strength (4), orientation (5), place y, x (6-7)
-    grid: tf.Tensor  # (B, PATCHES, PATCHES, 3): colours of the lattice, or place y, x and orientation of each patch
+    grid: tf.Tensor  # (B, PATCHES, PATCHES, 3): colours of the lattice, or place y, x of each patch
     pixels: tf.Tensor  # (B, H, W, C), only drawn for color_pixel
 
 
-def source_image(name, image, mask, draws, textures=None):
-    """The source `name` for each picture, in [0, 1]: (B, H, W, C), or what broadcasts to it.
+def source_image(names, index, image, mask, draws, textures=None):
+    """What each picture shows of its own source names[index], in [0, 1]: (B, H, W, C), or what broadcasts to it.
 
-    `mask` (B, H, W, 1) is where it will be seen.
+    index (B,) int; mask (B, H, W, 1) is where it will be seen. Only what `names` need is computed.
     """
-    if name == "color_image":
-        return draws.scalars[:, None, None, : image.shape[3]]
-    if name == "color_blob":
-        return _smooth(draws.grid[..., : image.shape[3]], image.shape[1], image.shape[2])
-    if name == "color_pixel":
-        return draws.pixels
-    if name == "own_texture":
-        return _regain(_shuffled(image, draws.grid), image, mask, draws.scalars, 0.05, 0.3)
-    if name == "cut_paste":
-        return _regain(_moved(image, draws.scalars), image, mask, draws.scalars, 0.05, 0.3)
-    if name == "shade":
-        return _regain(image, image, mask, draws.scalars, 0.1, 0.6)
-    crop = _texture_crop(textures, draws.scalars, image.shape[1], image.shape[2])
-    return _regain(crop, image, mask, draws.scalars, 0.0, 0.3)
+    _, height, width, channels = image.shape
+    views = {}  # name -> picture; own_texture and cut_paste share one, for the look-up is what costs
+    if "color_image" in names:
+        views["color_image",] = draws.scalars[:, None, None, :channels]
+    if "color_blob" in names:
+        views["color_blob",] = _smooth(draws.grid[..., :channels], height, width)
+    if "color_pixel" in names:
+        views["color_pixel",] = draws.pixels
+    if "shade" in names:
+        views["shade",] = image
+    if "own_texture" in names or "cut_paste" in names:
+        views["own_texture", "cut_paste"] = _moved(image, draws, _is_any(index, names, ("own_texture",)))
+    if "texture" in names:
+        views["texture",] = _texture_crop(textures, draws.scalars, height, width)
+    (_, shown), *others = views.items()
+    for alike, view in others:
+        shown = tf.where(_is_any(index, names, alike)[:, None, None, None], view, shown)
+    weakest, strongest = np.float32([STRENGTH.get(name, (0.0, 0.0)) for name in names]).T
+    if not strongest.any():
+        return shown
+    weakest, strongest = tf.gather(weakest, index), tf.gather(strongest, index)
+    return _regain(shown, image, mask, draws.scalars[:, 3], weakest + (strongest - weakest) * draws.scalars[:, 4])
 
 
 def load_textures(folder, size, channels):
@@ -77,65 +91,67 @@ def load_textures(folder, size, channels):
     return textures
 
 
+def _is_any(index, names, wanted):
+    """(B,) whether the sample's source is one of `wanted`."""
+    return tf.gather(tf.constant([name in wanted for name in names]), index)
+
+
 def _smooth(grid, height, width):
-    """(B, n, n, C) values on a lattice over the picture's extent -> (B, H, W, C), faded linearly between them."""
+    """(B, n, n, C) values on a lattice over the picture's extent -> (B, H, W, C), linear between them."""
     for axis, side in ((1, height), (2, width)):
         at = np.arange(side) * (grid.shape[axis] - 1) / side  # in lattice cells; the same for every sample
         before = at.astype(int)
         share = tf.constant((at - before).reshape((-1, 1, 1) if axis == 1 else (1, -1, 1)), tf.float32)
-        grid = (1.0 - share) * tf.gather(grid, before, axis=axis) + share * tf.gather(grid, before + 1, axis=axis)
+        step = tf.roll(grid, -1, axis) - grid  # the last one, round the end, is never reached
+        grid = tf.gather(grid, before, axis=axis) + share * tf.gather(step, before, axis=axis)
     return grid
 
 
-def _regain(content, image, mask, scalars, weakest, strongest):
-    """Lighter or darker by a drawn strength, so that it differs from the picture on a uniform surface too.
+def _moved(image, draws, shuffled):
+    """Another place of the same picture, mirrored or transposed; pixels stay whole.
+
+    cut_paste moves the picture as a whole; where `shuffled` (B,) each patch of a grid comes from a place of its own.
+    """
+    _, height, width, _ = image.shape
+    place = draws.scalars[:, None, None, 6:8]
+    # Which patch a pixel lies in does not depend on the sample, so nearest enlargement is two gathers by constants.
+    rows, columns = np.arange(height) * PATCHES // height, np.arange(width) * PATCHES // width
+    places = tf.gather(tf.gather(draws.grid[..., :2], rows, axis=1), columns, axis=2)  # (B, H, W, 2)
+    place = tf.cast(tf.where(shuffled[:, None, None, None], places, place) * [height, width], tf.int32)
+    y, x = _oriented(draws.scalars[:, 5], height, width)
+    return look_up(image, y + place[..., 0], x + place[..., 1])
+
+
+def _regain(shown, image, mask, lighten, strength):
+    """Lighter or darker by `strength` (B,), so that it differs from the picture on a uniform surface too.
 
     The brighter the picture is under the mask, the likelier it darkens: the other way it would often change nothing.
+    A strength of 0 leaves every bit as it is.
     """
     inside = tf.reduce_sum(mask, (1, 2, 3))
     brightness = tf.reduce_sum(image * mask, (1, 2, 3)) / (tf.maximum(inside, 1.0) * image.shape[3])
-    strength = weakest + (strongest - weakest) * scalars[:, 4]
-    signed = tf.where(scalars[:, 3] < brightness, -strength, strength)[:, None, None, None]
-    return tf.clip_by_value(content * (1.0 + signed) + 0.1 * signed, 0.0, 1.0)  # the offset shows on black
-
-
-def _shuffled(image, grid):
-    """Each patch shows the picture around another place of it, mirrored or transposed; pixels stay whole."""
-    _, height, width, _ = image.shape
-    # Which patch a pixel lies in does not depend on the sample, so nearest enlargement is two gathers by constants.
-    rows = np.arange(height) * grid.shape[1] // height
-    columns = np.arange(width) * grid.shape[2] // width
-    place = tf.gather(tf.gather(grid, rows, axis=1), columns, axis=2)  # (B, H, W, 3)
-    return look_up(image, *_oriented(place[..., 0], place[..., 1], place[..., 2], height, width))
-
-
-def _moved(image, scalars):
-    """The picture displaced as a whole, mirrored or transposed: what a piece of it looks like elsewhere."""
-    _, height, width, _ = image.shape
-    place = scalars[:, None, None, :]
-    return look_up(image, *_oriented(place[..., 6], place[..., 7], place[..., 5], height, width))
+    signed = tf.where(lighten < brightness, -strength, strength)[:, None, None, None]
+    return tf.clip_by_value(shown * (1.0 + signed) + 0.1 * signed, 0.0, 1.0)  # the offset shows on black
 
 
 def _texture_crop(textures, scalars, height, width):
     """A random picture of the folder, from a random place on, reflected at its borders."""
     count, side_y, side_x, channels = textures.shape
-    place = scalars[:, None, None, :]
-    y, x = _oriented(place[..., 6], place[..., 7], place[..., 5], height, width, side_y, side_x)
-    which = tf.cast(place[..., 0] * count, tf.int32)
-    index = (which * side_y + _reflect(y, side_y)) * side_x + _reflect(x, side_x)  # (B, H, W)
-    found = tf.gather(tf.reshape(textures, (-1, channels)), index)
-    return tf.cast(found, tf.float32) / 255.0
+    which, place_y, place_x = (
+        tf.cast(scalars[:, i] * number, tf.int32)[:, None, None] for i, number in ((0, count), (6, side_y), (7, side_x))
+    )
+    y, x = _oriented(scalars[:, 5], height, width)
+    index = (which * side_y + _reflect(y + place_y, side_y)) * side_x + _reflect(x + place_x, side_x)  # (B, H, W)
+    return tf.cast(tf.gather(tf.reshape(textures, (-1, channels)), index), tf.float32) / 255.0
 
 
-def _oriented(place_y, place_x, orientation, height, width, side_y=None, side_x=None):
-    """Coordinates (B, H, W) to read from: the pixel's own in one of 8 orientations, moved to a place in [0, 1)^2."""
-    y = tf.range(height)[None, :, None] + tf.zeros((1, 1, width), tf.int32)
-    x = tf.range(width)[None, None, :] + tf.zeros((1, height, 1), tf.int32)
-    which = tf.cast(orientation * 8.0, tf.int32)
+def _oriented(u, height, width):
+    """The coordinates y, x of every pixel, (B, H, W) int32, in one of 8 orientations drawn by u (B,)."""
+    which = tf.cast(u * 8.0, tf.int32)[:, None, None]
+    y = tf.range(height)[None, :, None] * tf.where(which % 2 == 1, -1, 1)  # (B, H, 1)
+    x = tf.range(width)[None, None, :] * tf.where(which % 4 >= 2, -1, 1)  # (B, 1, W)
     swapped = which >= 4
-    y, x = tf.where(swapped, x, y), tf.where(swapped, y, x)
-    y, x = tf.where(which % 2 == 1, -y, y), tf.where(which % 4 >= 2, -x, x)
-    return y + tf.cast(place_y * (side_y or height), tf.int32), x + tf.cast(place_x * (side_x or width), tf.int32)
+    return tf.where(swapped, x, y), tf.where(swapped, y, x)
 
 
 def look_up(image, y, x):

@@ -83,11 +83,7 @@ def perturb(image, roi, seed, settings, textures=None):
         mask = mask & (roi > 0.0)
 
     seen = tf.cast(mask, tf.float32)
-    source = None
-    for index, name in enumerate(sources):
-        candidate = anomaly_sources.source_image(name, image, seen, draws.source, textures)
-        chosen = (source_index == index)[:, None, None, None]
-        source = candidate if source is None else tf.where(chosen, candidate, source)
+    source = anomaly_sources.source_image(list(sources), source_index, image, seen, draws.source, textures)
     opacity = _between(settings.opacity, u[:, 7])[:, None, None, None]
     blended = (1.0 - opacity) * image + opacity * source
 
