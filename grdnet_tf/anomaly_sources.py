@@ -33,14 +33,15 @@ class SourceDraws(NamedTuple):
 
 
 def source_image(names, index, image, mask, draws, textures=None):
-    """What each picture shows of its own source names[index], in [0, 1]: (B, H, W, C), or what broadcasts to it.
+    """What each picture shows of its own source, names[index], in [0, 1]: (B, H, W, C).
 
     index (B,) int; mask (B, H, W, 1) is where it will be seen. Only what `names` need is computed.
     """
     _, height, width, channels = image.shape
     views = {}  # name -> picture; own_texture and cut_paste share one, for the look-up is what costs
     if "color_image" in names:
-        views["color_image",] = draws.scalars[:, None, None, :channels]
+        colour = draws.scalars[:, None, None, :channels]
+        views["color_image",] = tf.broadcast_to(colour, tf.shape(image))
     if "color_blob" in names:
         views["color_blob",] = _smooth(draws.grid[..., :channels], height, width)
     if "color_pixel" in names:
@@ -53,7 +54,7 @@ def source_image(names, index, image, mask, draws, textures=None):
         views["texture",] = _texture_crop(textures, draws.scalars, height, width)
     (_, shown), *others = views.items()
     for alike, view in others:
-        shown = tf.where(_is_any(index, names, alike)[:, None, None, None], view, shown)
+        shown = select(_is_any(index, names, alike), view, shown)
     weakest, strongest = np.float32([STRENGTH.get(name, (0.0, 0.0)) for name in names]).T
     if not strongest.any():
         return shown
@@ -113,11 +114,11 @@ def _moved(image, draws, shuffled):
     cut_paste moves the picture as a whole; where `shuffled` (B,) each patch of a grid comes from a place of its own.
     """
     _, height, width, _ = image.shape
-    place = draws.scalars[:, None, None, 6:8]
+    place = tf.where(shuffled[:, None, None, None], draws.grid[..., :2], draws.scalars[:, None, None, 6:8])
+    place = tf.cast(place * [height, width], tf.int32)  # (B, PATCHES, PATCHES, 2)
     # Which patch a pixel lies in does not depend on the sample, so nearest enlargement is two gathers by constants.
     rows, columns = np.arange(height) * PATCHES // height, np.arange(width) * PATCHES // width
-    places = tf.gather(tf.gather(draws.grid[..., :2], rows, axis=1), columns, axis=2)  # (B, H, W, 2)
-    place = tf.cast(tf.where(shuffled[:, None, None, None], places, place) * [height, width], tf.int32)
+    place = tf.gather(tf.gather(place, rows, axis=1), columns, axis=2)  # (B, H, W, 2)
     y, x = _oriented(draws.scalars[:, 5], height, width)
     return look_up(image, y + place[..., 0], x + place[..., 1])
 
@@ -152,6 +153,11 @@ def _oriented(u, height, width):
     x = tf.range(width)[None, None, :] * tf.where(which % 4 >= 2, -1, 1)  # (B, 1, W)
     swapped = which >= 4
     return tf.where(swapped, x, y), tf.where(swapped, y, x)
+
+
+def select(chosen, yes, no):
+    """tf.where row by row: chosen (n,), yes and no (n, ...) of one shape."""
+    return tf.raw_ops.Select(condition=chosen, x=yes, y=no)  # copies rows; tf.where, which broadcasts, takes thrice
 
 
 def look_up(image, y, x):

@@ -94,8 +94,8 @@ def perturb(image, roi, seed, settings, textures=None):
     area = tf.reduce_sum(seen, (1, 2, 3), keepdims=True)
     visible = tf.reduce_sum(change * seen, (1, 2, 3), keepdims=True) > VISIBLE * area
     mask = mask & visible & (area >= settings.min_area)
-    noisy = tf.stop_gradient(tf.where(mask, blended, image))
-    return Perturbed(noisy, tf.cast(mask, tf.float32))
+    pixels = anomaly_sources.select(tf.reshape(mask, [-1]), *(tf.reshape(i, (-1, channels)) for i in (blended, image)))
+    return Perturbed(tf.stop_gradient(tf.reshape(pixels, tf.shape(image))), tf.cast(mask, tf.float32))
 
 
 def sample(seed, settings, pixels=(0, 0, 1)):
