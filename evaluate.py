@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure a trained run on labelled pictures: report.json, predictions.csv and pictures of what it found."""
+"""Measure a trained run on labelled pictures: report.json, report.html, predictions.csv, regions.csv and pictures/."""
 import argparse
 import logging
 import os
@@ -17,8 +17,17 @@ def parse(argv):
     parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced as a whole (default: RUN/evaluation)")
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
-    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures predicted at once (default: 8)")
-    parser.add_argument("--pictures", metavar="N", type=int, default=200, help="sheets to draw at most (default: 200)")
+    parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
+                        help="max_normal, quantile:Q or target_fpr:P of the good pictures that the run held out, or "
+                        "best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        "(default: what is kept there, else max_normal,quantile:0.999)")
+    parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the smallest region that counts")
+    parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
+    parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
+                        help="predict pictures as large as they are, in overlapping tiles (default: resized as in training)")
+    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
+    parser.add_argument("--pictures", metavar="N", type=int, default=200,
+                        help="sheets to draw at most, the worst first (default: 200)")
     return parser.parse_args(argv)
 
 
@@ -34,50 +43,118 @@ def main(argv=None) -> int:
 
 def run(arguments) -> int:
     """Judge run, data and output folder, then import TensorFlow and evaluate: a wrong path is answered at once."""
-    for name, least in (("batch", 1), ("pictures", 0)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"--{name} {getattr(arguments, name)}: expected {least} or more")
+    tiles = check_flags(arguments)
     config = runs.read_config(arguments.run)
     out = arguments.out or os.path.join(arguments.run, "evaluation")
     report.check_target(out)
     root = arguments.data or config.data.root
     records = evaluation_data.test_records(root, arguments.split, arguments.roi)
-    held_out = good_parts(config, root, arguments)
+    sources = fitting_records(arguments, config, root, records)
     model = runs.load_run(arguments.run).model
-    from grdnet_tf import evaluation, pictures, pipeline
+    from grdnet_tf import evaluation, pictures
+    from grdnet_tf.predicting import Predictor
 
-    pool = model.score_pool
-    predict = evaluation.predictor(model)
-
-    def batches(chosen):
-        return pipeline.evaluation_dataset(chosen, image_size=model.image_size, channels=model.channels,
-                                           batch_size=arguments.batch)
-
-    thresholds = evaluation.calibrate(predict, batches(held_out), held_out, pool) if held_out else {}
-    result = evaluation.evaluate(predict, batches(records), records, pool=pool, calibration=thresholds)
-    result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split)
+    has_roi = any(record.roi for record in records)
+    predictor = Predictor(model, arguments.batch, tiles)
+    thresholds = find_thresholds(arguments, predictor, sources, has_roi)
+    scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
+    result = evaluation.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
+                                 thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
+    result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
+                         roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
+                         tiles=arguments.tiles, image_size=list(model.image_size))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    given = any(record.roi for record in records)
-    level = thresholds.get("pixel_roi" if given else "pixel", {}).get("value")
-    sheets = ((seen.record, pictures.draw_sheet(seen, level, pool, roi_used=given))
-              for seen in (evaluation.scan(predict, batches(chosen), chosen, pool) if chosen else ()))
+    level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
+    sheets = ((seen.record, pictures.draw_sheet(seen, level, predictor.pool, arguments.min_area))
+              for seen in predictor.scan(chosen))
     report.write(out, result, sheets)
     print(report.table(result.report))
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
-    print(f"report and pictures: {out}")
+    print(f"report: {out}")
     return 0
 
 
-def good_parts(config, root, arguments):
-    """What the run held out of its training, for the thresholds; nothing if that is what is reported on."""
-    if arguments.split == "train":
-        return []
+def check_flags(arguments):
+    """InputError for a number out of range; (side, overlap) of --tiles, or None."""
+    for name, least in (("batch", 1), ("pictures", 0), ("min_area", 1)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected {least} or more")
+    if arguments.um_per_pixel is not None and not 0 < arguments.um_per_pixel < float("inf"):
+        raise InputError(f"--um-per-pixel {arguments.um_per_pixel}: expected more than 0")
+    if arguments.tiles is None:
+        return None
+    parts = arguments.tiles.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[1]) >= int(parts[0]):
+        raise InputError(f"--tiles {arguments.tiles}: expected SIZE,OVERLAP in pixels, OVERLAP less than SIZE")
+    return int(parts[0]), int(parts[1])
+
+
+def methods(arguments):
+    """(image method, pixel method) of --thresholds or by default."""
+    from grdnet_tf.thresholds import IMAGE_METHOD, PIXEL_METHOD, parse as parse_method
+
+    image, _, pixel = (arguments.thresholds or IMAGE_METHOD).partition(",")
+    for method in (image, pixel or PIXEL_METHOD):
+        parse_method(method)
+    return image, pixel or PIXEL_METHOD
+
+
+def fitting_records(arguments, config, root, records):
+    """{method: records to fit it on}: what the run held out, or another folder's test pictures. None may be reported on."""
+    found = {}
+    for method in methods(arguments):
+        if method.startswith("best_f1:"):
+            chosen = evaluation_data.test_records(method.partition(":")[2], "test", arguments.roi)
+        elif arguments.split == "train":
+            if arguments.thresholds:
+                raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")
+            chosen = []
+        else:
+            chosen = held_out(arguments, config, root)
+        evaluation_data.check_apart(chosen, records)
+        found[method] = chosen
+    return found
+
+
+def held_out(arguments, config, root):
+    """The good pictures that the run did not train on."""
     home = config.data.root if os.path.isdir(config.data.root) else root
     skipped = []
     if os.path.isfile(os.path.join(arguments.run, runs.SUMMARY)):
         skipped = [path for path, _ in runs.read_summary(arguments.run)["skipped"]]
     return evaluation_data.held_out_records(home, config.data.held_out, config.train.seed, skipped, arguments.roi)
+
+
+def find_thresholds(arguments, predictor, sources, has_roi):
+    """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is of good pictures alone."""
+    from grdnet_tf import calibration
+    from grdnet_tf.storage import fingerprint
+    from grdnet_tf.weights import network_arrays
+
+    if arguments.split == "train":
+        return {}
+    weights = fingerprint(network_arrays(predictor.model))
+    plain = arguments.roi == "auto" and not arguments.tiles
+    if arguments.thresholds is None and plain:
+        kept = calibration.load(arguments.run, weights)
+        if kept and ("image_roi" in kept or not has_roi):
+            return kept
+    if not all(sources.values()):
+        if arguments.thresholds:
+            raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on")
+        return {}
+    samples = {method: calibration.collect(predictor.predict, predictor.batches(chosen), chosen, predictor.pool,
+                                           calibration.describe(method, chosen))
+               for method, chosen in sources.items()}
+    image, pixel = methods(arguments)
+    found = calibration.calibrate(samples[image], samples[pixel], image, pixel)
+    if plain and not any(method.startswith("best_f1") for method in sources):
+        try:
+            calibration.store(arguments.run, found, weights)
+        except InputError as error:  # a run on a read-only disk can be evaluated all the same
+            logging.warning("warning: %s", error)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from . import datasets
 from .datasets import Record
 from .errors import InputError
-from .image_files import FORMATS
+from .image_files import FORMATS, read_picture
 
 
 def test_records(root: str, split: str, roi: str = "auto") -> List[Record]:
@@ -44,6 +45,22 @@ def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:
     if not os.path.isdir(roi):
         raise InputError(f"--roi {roi}: neither auto, none, a file nor a folder")
     return [record._replace(roi=_find(record.image, root, roi)) for record in records]
+
+
+def check_apart(calibration: Sequence[Record], reported: Sequence[Record]) -> None:
+    """InputError if a picture would both set a threshold and be judged by it: the same file, or the same bytes."""
+    for ours, theirs in datasets.duplicates(calibration, reported):
+        raise InputError(f"--thresholds: {ours} would be fitted on and reported on" +
+                         (f", as {theirs}" if os.path.realpath(ours) != os.path.realpath(theirs) else ""))
+
+
+def picture_sizes(records: Sequence[Record]) -> Dict[str, Tuple[int, int]]:
+    """{path of the picture: its own (height, width)}."""
+    def size(record):
+        return read_picture(record.image).shape[:2]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip((record.image for record in records), pool.map(size, records)))
 
 
 def _find(image: str, root: str, folder: str) -> Optional[str]:

@@ -1,35 +1,33 @@
 """One sheet of panels an image, as the paper's Fig. 8: what was seen, what was expected, what was found."""
 import cv2
 import numpy as np
-from skimage.measure import label
 
+from .regions import label_found
 from .scoring import pooled
 
 BLUE, ORANGE, RED = (40, 90, 255), (255, 150, 0), (235, 20, 20)  # ROI, ground truth, found: RGB
 _INK, _PAPER, _BAR = (60, 60, 60), 255, 22
 
 
-def draw_sheet(seen, threshold, pool=21, roi_used=False, side=256):
-    """(H, W, 3) uint8 RGB sheet of 2 x 4 panels of an `evaluation.Seen`.
+def draw_sheet(seen, threshold, pool=21, min_area=1, side=256):
+    """(H, W, 3) uint8 RGB sheet of 2 x 4 panels of an `evaluation.Seen`; map and regions are cut by the ROI it has.
 
     Args:
-      threshold: pixels above it count as found; None draws no regions.
-      roi_used: show map and regions as cut by the ROI.
+      threshold: pixels above it, in regions of `min_area` or more, count as found; None draws no regions.
       side: length of a panel's longer side.
     """
-    amap = seen.anomaly_map
-    if roi_used and seen.roi is not None:
-        amap = amap * seen.roi
+    amap = seen.cut(seen.anomaly_map)
     smooth = np.asarray(pooled(amap[None, ..., None], pool))[0, ..., 0]
-    found = amap > threshold if threshold is not None else np.zeros(amap.shape, bool)
+    found = label_found(amap, threshold, min_area) if threshold is not None else np.zeros(amap.shape, int)
     image = to_rgb(seen.image)
     nothing = np.zeros_like(image)
     truth = nothing if seen.mask is None else np.where(seen.mask[..., None], np.uint8(255), nothing)
+    count = len(np.unique(found[found > 0]))
     panels = [("image", image), ("reconstruction", to_rgb(seen.reconstruction)),
               ("ground truth" if seen.mask is not None else "ground truth: unknown", truth),
-              ("overlay", _outlines(image, seen, found, side)),
+              ("overlay", _outlines(image, seen, found > 0, side)),
               ("anomaly map", jet(amap)), (f"pooled {pool} x {pool}, max {smooth.max():.3f}", jet(smooth)),
-              (f"regions: {label(found, connectivity=2).max()}", _coloured(found)),
+              (f"regions: {count}" if threshold is not None else "regions: no threshold", _coloured(found)),
               ("image and map", cv2.addWeighted(image, 0.55, jet(amap), 0.45, 0))]
     cells = [_titled(_fit(panel, side), title) for title, panel in panels]
     return np.vstack([np.hstack(cells[:4]), np.hstack(cells[4:])])
@@ -58,9 +56,8 @@ def _outlines(image, seen, found, side):
     return canvas
 
 
-def _coloured(found):
+def _coloured(numbers):
     """Each region in a colour of its own."""
-    numbers = label(found, connectivity=2)
     hues = np.zeros((*numbers.shape, 3), np.uint8)
     hues[..., 0] = (numbers * 47) % 180  # neighbours in number lie far apart on the colour circle
     hues[..., 1], hues[..., 2] = 200, np.where(numbers > 0, 255, 0)

@@ -1,4 +1,4 @@
-"""The files an evaluation leaves: report.json, predictions.csv and pictures/, whole or not at all; and its table."""
+"""The files an evaluation leaves, all of them or none: report.json, report.html, predictions.csv, regions.csv, pictures/."""
 import csv
 import io
 import os
@@ -7,10 +7,11 @@ import tempfile
 
 import cv2
 
+from . import page
 from .errors import InputError
 from .storage import write_file, write_json, write_text
 
-REPORT, PREDICTIONS, PICTURES = "report.json", "predictions.csv", "pictures"
+REPORT, PAGE, PREDICTIONS, REGIONS, PICTURES = "report.json", "report.html", "predictions.csv", "regions.csv", "pictures"
 COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
            ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("accuracy", "accuracy"), ("misses", "miss_rate"))
 
@@ -32,9 +33,11 @@ def write(folder: str, evaluation, sheets) -> None:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         aside = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}-", dir=os.path.dirname(folder))
         try:
-            pictures = _write_pictures(aside, sheets)
+            pictures, embedded = _write_pictures(aside, sheets)
             write_json(os.path.join(aside, REPORT), evaluation.report)
+            write_text(os.path.join(aside, PAGE), page.build(evaluation, embedded))
             write_text(os.path.join(aside, PREDICTIONS), predictions(evaluation, pictures))
+            write_text(os.path.join(aside, REGIONS), regions(evaluation.rows))
             os.chmod(aside, 0o777 & ~_umask())  # mkdtemp makes it private
             _put_in_place(aside, folder)
         finally:
@@ -43,16 +46,31 @@ def write(folder: str, evaluation, sheets) -> None:
         raise InputError(f"cannot write {folder}: {error.strerror}") from None
 
 
-def predictions(evaluation, pictures=()) -> str:
+def predictions(evaluation, pictures) -> str:
     """One CSV row an image. `decision`: rejected where the score exceeds its threshold, empty without a threshold."""
-    thresholds, pictures = evaluation.report["thresholds"], dict(pictures)
+    thresholds = evaluation.report["thresholds"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "defect", "score", "decision", "label_roi", "score_roi", "decision_roi", "picture"])
+    writer.writerow(["path", "label", "defect", "score", "decision", "label_roi", "score_roi", "decision_roi",
+                     "regions", "picture"])
     for row in evaluation.rows:
         writer.writerow([row.path, row.label, row.defect, f"{row.score:.7g}", decide(row.score, thresholds.get("image")),
                          row.label_roi, f"{row.score_roi:.7g}", decide(row.score_roi, thresholds.get("image_roi")),
-                         pictures.get(row.path, "")])
+                         "" if row.n_regions is None else row.n_regions, pictures.get(row.path, "")])
+    return text.getvalue()
+
+
+def regions(rows) -> str:
+    """One CSV row a found region, of each image the highest peaks first; pixels are those of the evaluated map."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "top", "left", "bottom", "right", "row", "column", "area", "diameter", "peak", "area_um2",
+                     "diameter_um"])
+    for row in rows:
+        for region in row.regions:
+            um = ["" if value is None else f"{value:.6g}" for value in (region.area_um2, region.diameter_um)]
+            writer.writerow([row.path, *region.box, *(f"{value:.2f}" for value in region.centroid), region.area,
+                             f"{region.diameter:.4g}", f"{region.peak:.6g}", *um])
     return text.getvalue()
 
 
@@ -93,16 +111,18 @@ def _line(name, values, suffix):
 
 
 def _write_pictures(folder, sheets):
-    """[(path of the image, path of its sheet within the report)]"""
-    written = []
+    """{path of the image: path of its sheet within the report}, {path of the image: `page.embed` of its sheet}"""
+    written, embedded = {}, {}
     for record, sheet in sheets:
         stem = os.path.splitext(os.path.basename(record.image))[0]
         name = os.path.join(PICTURES, record.defect, stem + ".jpg")
         os.makedirs(os.path.join(folder, PICTURES, record.defect), exist_ok=True)
         encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-        write_file(os.path.join(folder, name), lambda stream: stream.write(encoded))
-        written.append((record.image, name))
-    return written
+        write_file(os.path.join(folder, name), lambda stream, content=encoded: stream.write(content))
+        written[record.image] = name
+        if len(embedded) < page.PICTURES:
+            embedded[record.image] = page.embed(sheet)
+    return written, embedded
 
 
 def _put_in_place(aside, folder):

@@ -3,16 +3,19 @@
 A part is rejected when its score is *above* the threshold. With it comes what the good parts seen can promise: the
 Clopper-Pearson interval of the false-reject rate, the rate at which further good parts will be rejected.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 from scipy.stats import beta
 
 from .errors import InputError
+from .metrics import Ranking, f1_max
+
+IMAGE_METHOD, PIXEL_METHOD = "max_normal", "quantile:0.999"
 
 
 class Threshold(NamedTuple):
-    """`value`; how it was found; how many of the `n` good samples lie above it, and the rate's interval (or None)."""
+    """`value`; how it was found; how many of the `n` good samples lie above it, and the rate's 95 % interval (or None)."""
     value: float
     method: str
     n: int
@@ -20,53 +23,47 @@ class Threshold(NamedTuple):
     false_reject_interval: Optional[Tuple[float, float]] = None
 
 
-def parse(text) -> Tuple[str, Optional[float]]:
-    """"max_normal", "quantile:0.99" or "target_fpr:0.01" -> (name, number). Raises InputError."""
-    name, _, number = text.partition(":")
-    if name == "max_normal" and not number:
-        return name, None
+def parse(text) -> Tuple[str, Union[None, float, str]]:
+    """"max_normal", "quantile:0.99", "target_fpr:0.01" or "best_f1:DIR" -> (name, number or path). Raises InputError."""
+    name, _, rest = text.partition(":")
+    if (name == "max_normal" and not rest) or (name == "best_f1" and rest):
+        return name, rest or None
     try:
-        value = float(number)
+        number = float(rest)
     except ValueError:
-        value = -1.0
-    if name in ("quantile", "target_fpr") and 0 < value < 1:
-        return name, value
-    raise InputError(f"threshold '{text}': expected max_normal, quantile:Q or target_fpr:P with a number between 0 and 1")
+        number = -1.0
+    if name in ("quantile", "target_fpr") and 0 < number < 1:
+        return name, number
+    raise InputError(f"threshold '{text}': expected max_normal, quantile:Q, target_fpr:P (numbers between 0 and 1) or "
+                     "best_f1:DIR")
 
 
-def fit(scores, method="max_normal") -> Threshold:
-    """Threshold of image scores (n,) of good parts.
+def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
+    """Threshold from the scores of good samples, or for `best_f1`, of good and defective ones.
 
-    `max_normal`: the highest of them. `quantile:Q`: the smallest score with at least a share Q at or below it.
-    `target_fpr:P`: the lowest score that at most a share P of them exceeds.
+    `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or below
+    it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `best_f1:...`: the best F1.
+
+    Args:
+      independent: False for pixels: neighbours are not independent samples, so the rate has no such interval.
+
+    Raises: InputError for an unknown method; ValueError where there is nothing to fit on.
     """
-    scores = np.sort(np.asarray(scores, np.float64))
-    if not len(scores) or np.isnan(scores).any():
-        raise ValueError("one score at least, and none of them NaN, is needed")
-    return _fit(scores, np.ones(len(scores)), method, interval=True)
-
-
-def fit_pixels(score, count, method) -> Threshold:
-    """Threshold of pixel scores, given as distinct `score` (n,), highest first, and their `count` (n,).
-
-    There is no interval: neighbouring pixels are not independent samples.
-    """
-    return _fit(np.asarray(score)[::-1], np.asarray(count, np.float64)[::-1], method, interval=False)
-
-
-def _fit(score, count, method, interval):
-    """`score` ascending."""
     name, number = parse(method)
-    upto = np.cumsum(count)
-    n = upto[-1]
-    if name == "max_normal":
-        value = score[count > 0][-1]
+    score, good = ranking.score[::-1], ranking.good[::-1]
+    n = good.sum()
+    if not n or (name == "best_f1" and not ranking.defective.sum()):
+        raise ValueError(f"{method} needs good samples" + (" and defective ones" if name == "best_f1" else ""))
+    if name == "best_f1":
+        value = f1_max(ranking)[1]
+    elif name == "max_normal":
+        value = score[good > 0][-1]
     else:
         share = number if name == "quantile" else 1 - number
-        value = score[np.searchsorted(upto, share * n - 1e-9 * n)]  # a share like 0.9 * 10 must count as 9
-    above = int(count[score > value].sum())
-    bounds = clopper_pearson(above, int(n)) if interval else None
-    return Threshold(float(value), method, int(n), above, bounds)
+        value = score[np.searchsorted(np.cumsum(good), share * n - 1e-9 * n)]  # a share like 0.9 * 10 must count as 9
+    above = int(good[score > value].sum())
+    interval = clopper_pearson(above, int(n)) if independent else None
+    return Threshold(float(value), method, int(n), above, interval)
 
 
 def clopper_pearson(k, n, level=0.95) -> Tuple[float, float]:

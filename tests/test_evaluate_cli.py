@@ -15,6 +15,7 @@ import tensorflow as tf
 import evaluate
 from grdnet_tf import config as configuration
 from grdnet_tf import runs
+from grdnet_tf.demo_data import write_demo
 from grdnet_tf.pictures import BLUE, ORANGE, RED, draw_sheet
 from grdnet_tf.storage import write_arrays
 from grdnet_tf.weights import network_arrays
@@ -98,7 +99,77 @@ def test_roi_none_file_and_folder(trained, small_demo, tmp_path):
     folder = report("--roi", os.path.join(small_demo, "roi"))
     assert none["image_auroc_roi"] is None and none["absent"]["image_auroc_roi"]
     assert file["image_auroc_roi"] == file["image_auroc"] == none["image_auroc"] == auto["image_auroc"]
-    assert {k: v for k, v in folder.items() if k != "arguments"} == {k: v for k, v in auto.items() if k != "arguments"}
+    assert {**folder, "roi": "auto"} == auto
+
+
+def test_thresholds_are_kept_with_the_run(trained, small_demo, tmp_path, capsys):
+    def thresholds(*options):
+        assert evaluate.main(["--run", run, "--out", str(tmp_path / "out"), "--pictures", "0", *options]) == 0
+        return json.load(open(tmp_path / "out" / "report.json", encoding="utf-8"))["thresholds"]
+
+    run = make_run(tmp_path / "run", small_demo)
+    first = thresholds()
+    kept = os.path.join(run, "calibration.json")
+    assert json.load(open(kept, encoding="utf-8"))["thresholds"] == first
+    assert first["image"]["method"] == "max_normal" and first["image"]["fitted_on"] == "3 good images that the run held out"
+    asked = thresholds("--thresholds", "target_fpr:0.4,quantile:0.5")
+    assert asked["image"]["method"] == "target_fpr:0.4" and asked["pixel"]["method"] == "quantile:0.5"
+    assert asked["image"]["value"] < first["image"]["value"] and asked["image"]["above"] == 1
+    assert thresholds() == asked  # what was asked for last is the run's
+
+    other = str(tmp_path / "other")
+    write_demo(other, seed=9, train=2, test_good=3, per_defect=1, distractors=1, size=(64, 64))
+    labelled = thresholds("--thresholds", f"best_f1:{other}")
+    assert labelled["image"]["fitted_on"] == f"8 test images, 5 of them defective, of {other}"
+    assert labelled["image_roi"]["n"] == 4  # the distractor is good there
+    assert thresholds() == asked  # a threshold that saw defects is not kept
+    line = fails(capsys, "--run", run, "--thresholds", f"best_f1:{small_demo}")
+    assert "would be fitted on and reported on" in line
+
+    content = json.load(open(kept, encoding="utf-8"))
+    json.dump(dict(content, weights_sha256="other weights"), open(kept, "w", encoding="utf-8"))
+    assert thresholds() == first  # they belonged to other weights
+    open(kept, "w").close()
+    assert "damaged" in fails(capsys, "--run", run)
+
+
+def test_regions_and_micrometres(trained, tmp_path):
+    out = tmp_path / "out"
+    assert evaluate.main(["--run", trained, "--out", str(out), "--pictures", "0", "--thresholds", "max_normal,quantile:0.9",
+                          "--um-per-pixel", "50", "--min-area", "3"]) == 0
+    rows = list(csv.DictReader(open(out / "regions.csv", encoding="utf-8", newline="")))
+    counts = {row["path"]: int(row["regions"]) for row in csv.DictReader(open(out / "predictions.csv", encoding="utf-8"))}
+    assert rows and all(int(row["area"]) >= 3 for row in rows)
+    assert all(float(row["area_um2"]) == pytest.approx(int(row["area"]) * 2500) for row in rows)  # files of 64 x 64
+    for path, count in counts.items():
+        assert sum(row["path"] == path for row in rows) == min(count, 50)
+    report = json.load(open(out / "report.json", encoding="utf-8"))
+    assert report["sizes"]["unit"] == "um" and sum(c["n"] for c in report["sizes"]["classes"]) >= 8
+    assert report["um_per_pixel"] == 50.0
+    os.remove(os.path.join(trained, "calibration.json"))
+
+
+def test_tiles_no_smaller_than_the_pictures_change_nothing(trained, tmp_path):
+    def report(*options):
+        assert evaluate.main(["--run", trained, "--out", str(tmp_path / "out"), "--pictures", "0", *options]) == 0
+        found = json.load(open(tmp_path / "out" / "report.json", encoding="utf-8"))
+        return {key: value for key, value in found.items() if isinstance(value, float)}
+
+    plain, tiled, small = report(), report("--tiles", "64,8"), report("--tiles", "32,8")
+    assert tiled == pytest.approx(plain, abs=1e-6)
+    assert small["pixel_auroc"] != plain["pixel_auroc"]
+
+
+def test_pictures_of_other_sizes_at_their_own_size(trained, small_demo, tmp_path):
+    data = str(tmp_path / "data")
+    shutil.copytree(small_demo, data)
+    for part in ("test/dent/000.png", "ground_truth/dent/000_mask.png", "roi/test/dent/000.png"):
+        pixels = cv2.imread(os.path.join(data, part), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(os.path.join(data, part), np.kron(pixels, np.ones((2, 3) + (1,) * (pixels.ndim - 2), np.uint8))[:-5])
+    out = tmp_path / "out"
+    assert evaluate.main(["--run", trained, "--data", data, "--out", str(out), "--tiles", "64,16"]) == 0
+    rows = list(csv.DictReader(open(out / "predictions.csv", encoding="utf-8", newline="")))
+    assert len(rows) == 16 and cv2.imread(str(out / "pictures" / "dent" / "000.jpg")) is not None
 
 
 def test_good_only_split_and_no_held_out_part(trained, tmp_path):
@@ -124,7 +195,11 @@ def test_missing_run_data_and_weights(trained, small_demo, tmp_path, capsys):
     assert "no run here" in fails(capsys, "--run", str(tmp_path / "nothing"))
     assert "folder not found" in fails(capsys, "--run", trained, "--data", str(tmp_path / "nothing"))
     assert "nothing.png" in fails(capsys, "--run", trained, "--roi", str(tmp_path / "nothing.png"))
-    assert "--batch 0" in fails(capsys, "--run", trained, "--batch", "0")
+    for flag, value in (("--batch", "0"), ("--pictures", "-1"), ("--min-area", "0"), ("--um-per-pixel", "0"),
+                        ("--um-per-pixel", "nan"), ("--tiles", "64"), ("--tiles", "16,16"), ("--tiles", "18,4")):
+        assert f"{flag} {value}" in fails(capsys, "--run", trained, f"{flag}={value}")
+    assert "expected max_normal" in fails(capsys, "--run", trained, "--thresholds", "best")
+    assert "--split train" in fails(capsys, "--run", trained, "--thresholds", "max_normal", "--split", "train")
     empty = tmp_path / "untrained"
     shutil.copytree(trained, empty)
     os.remove(empty / runs.BEST)

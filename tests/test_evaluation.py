@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from grdnet_tf import evaluation, pipeline, thresholds
+from grdnet_tf import evaluation, figures, pipeline
+from grdnet_tf.calibration import calibrate, collect
 from grdnet_tf.datasets import Record
 from grdnet_tf.errors import InputError
 from grdnet_tf.scoring import anomaly_score
@@ -48,8 +49,9 @@ def evaluate(records, **options):
     return evaluation.evaluate(predict, batches(records), records, pool=POOL, resamples=50, **options)
 
 
-def calibration(records):
-    return evaluation.calibrate(predict, batches(records), records, POOL)
+def calibration(records, *methods):
+    samples = collect(predict, batches(records), records, POOL, f"{len(records)} drawn pictures")
+    return calibrate(samples, samples, *methods)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def mixed(tmp_path):
 
 def test_numbers_of_the_three_readings(mixed):
     good = calibration([record for record in mixed if not record.label])
-    report = evaluate(mixed, calibration=good).report
+    report = evaluate(mixed, thresholds=good).report
     assert (report["n_images"], report["n_defective"], report["n_defective_roi"]) == (7, 4, 2)
     # The whole picture: all four are brighter than the good ones. Inside the ROI: only "in" is, and it should be.
     for key in ("image_auroc", "image_ap", "image_f1_max", "accuracy", "pixel_auroc", "pixel_ap", "aupro", "aupro_05"):
@@ -78,7 +80,7 @@ def test_numbers_of_the_three_readings(mixed):
 
 
 def test_each_type_against_the_good(mixed):
-    report = evaluate(mixed, calibration=calibration(mixed[:3])).report["per_type"]
+    report = evaluate(mixed, thresholds=calibration(mixed[:3])).report["per_type"]
     assert {name: part["n_images"] for name, part in report.items()} == {"good": 3, "spot": 2, "dirt": 2}
     assert report["spot"]["image_auroc"] == report["spot"]["pixel_auroc_roi"] == 1.0
     assert report["dirt"]["image_auroc"] == 1.0
@@ -90,7 +92,7 @@ def test_each_type_against_the_good(mixed):
 def test_defects_outside_the_roi_change_no_roi_metric(mixed, tmp_path):
     clean = mixed[:5] + [picture(tmp_path / "clean", f"out{i}", roi=LEFT, seed=8 + i) for i in range(2)]
     good = calibration(mixed[:3])
-    with_dirt, without = (evaluate(records, calibration=good).report for records in (mixed, clean))
+    with_dirt, without = (evaluate(records, thresholds=good).report for records in (mixed, clean))
     for key in without:
         if key.endswith("_roi"):
             assert with_dirt[key] == without[key], key
@@ -101,18 +103,18 @@ def test_roi_of_ones_is_no_roi(tmp_path):
     def records(folder, roi):
         return [picture(tmp_path / folder, f"{i}", "good" if i < 3 else "spot", (3 * i, 9) if i > 2 else None, 9 * i,
                         roi, seed=i) for i in range(7)]
-    ones = evaluate(records("a", np.full((SIZE, SIZE), 255, np.uint8)), calibration=calibration(records("a", None)[:2]))
-    none = evaluate(records("b", None), calibration=calibration(records("b", None)[:2]))
+    ones = evaluate(records("a", np.full((SIZE, SIZE), 255, np.uint8)), thresholds=calibration(records("a", None)[:2]))
+    none = evaluate(records("b", None), thresholds=calibration(records("b", None)[:2]))
     for key in ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupro_05"):
         assert ones.report[key] == ones.report[key + "_roi"] == ones.report[key + "_roi_unmasked"] == none.report[key], key
-        assert none.report[key + "_roi"] is None and none.report["absent"][key + "_roi"] == evaluation.NO_ROI
+        assert none.report[key + "_roi"] is None and none.report["absent"][key + "_roi"] == figures.NO_ROI
     assert 0 < ones.report["pixel_ap"] < 1  # a case that can differ
     assert [row.score for row in ones.rows] == [row.score_roi for row in ones.rows] == [row.score for row in none.rows]
 
 
 def test_order_of_the_images_changes_nothing(mixed):
     good = calibration(mixed[:3])
-    first, second = (evaluate(records, calibration=good).report for records in (mixed, mixed[::-1]))
+    first, second = (evaluate(records, thresholds=good).report for records in (mixed, mixed[::-1]))
     numbers = [key for key in first if isinstance(first[key], float)]
     assert len(numbers) > 30
     assert [first[key] for key in numbers] == pytest.approx([second[key] for key in numbers], rel=1e-12)
@@ -129,13 +131,13 @@ def test_without_masks_pixel_metrics_are_absent_with_the_reason(tmp_path):
     report = evaluate(records).report
     assert report["image_auroc"] == 1.0
     for key in ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupro_05"):
-        assert report[key] is None and report["absent"][key] == evaluation.NO_MASKS
-    assert report["threshold"] is None and report["absent"]["accuracy"] == evaluation.NO_CALIBRATION
+        assert report[key] is None and report["absent"][key] == figures.NO_MASKS
+    assert report["threshold"] is None and report["absent"]["accuracy"] == figures.NO_THRESHOLD
 
 
 def test_only_good_images(tmp_path):
     records = [picture(tmp_path, "a"), picture(tmp_path, "bb")]
-    report = evaluate(records, calibration=calibration(records)).report
+    report = evaluate(records, thresholds=calibration(records)).report
     assert report["image_auroc"] is None and report["absent"]["image_auroc"] == "no defective images"
     assert report["pixel_auroc"] is None and report["absent"]["pixel_auroc"] == "no defective pixels"
     assert report["intervals"]["image_auroc"] is None
@@ -172,17 +174,41 @@ def test_a_broken_map_names_the_image(mixed, value, message):
     assert mixed[5].image in str(error.value)
 
 
-def test_calibration_refuses_defects(mixed):
-    with pytest.raises(ValueError, match="good images alone"):
-        calibration(mixed)
-
-
 def test_calibration_by_hand(mixed):
     good = mixed[:3]
     found = calibration(good)
     scores = [float(predict(batch["image"])[2][0]) for batch in batches(good, 1)]
-    assert found["image"]["value"] == max(scores)
-    pixels = np.concatenate([batch["image"].numpy().ravel() for batch in batches(good, 1)])
-    assert found["pixel"]["value"] == pytest.approx(thresholds.fit(pixels, evaluation.PIXEL_METHOD).value, abs=1e-6)
+    assert found["image"]["value"] == max(scores) and found["image"]["fitted_on"] == "3 drawn pictures"
+    pixels = np.sort(np.concatenate([batch["image"].numpy().ravel() for batch in batches(good, 1)]))
+    assert found["pixel"]["value"] == pytest.approx(pixels[int(np.ceil(0.999 * pixels.size)) - 1], abs=1e-6)
     assert found["pixel_roi"]["n"] == pixels.size / 2
+    assert found["pixel"]["false_reject_interval"] is None and found["image"]["false_reject_interval"][0] == 0.0
     assert "image_roi" not in calibration([record._replace(roi=None) for record in good])
+
+
+def test_calibration_on_labelled_images(mixed):
+    found = calibration(mixed, "best_f1:there", "best_f1:there")
+    report = evaluate(mixed, thresholds=found).report
+    assert report["accuracy"] == report["accuracy_roi"] == 1.0
+    assert found["image_roi"]["n"] == 5  # the two with dirt outside the ROI are good there
+    assert found["image"]["n"] == 3
+
+
+def test_a_method_that_needs_defects_names_what_lacks_them(mixed):
+    with pytest.raises(InputError, match="3 drawn pictures: best_f1:there needs good samples and defective ones"):
+        calibration(mixed[:3], "best_f1:there")
+
+
+def test_regions_and_defects_of_each_image(mixed):
+    found = evaluate(mixed, thresholds=calibration(mixed[:3]), min_area=4, um_per_pixel=lambda record: (10.0, 20.0))
+    for row, record in zip(found.rows, mixed):
+        if record.defect == "spot":
+            region, = row.regions
+            top = 4 + int(record.image[-5])
+            assert (region.box, region.area, row.n_regions) == ((top, 4, top + 6, 10), 36, 1)
+            assert region.area_um2 == 36 * 200.0 and row.defects[0].found
+        else:  # noise is smaller than 4 pixels, and the dirt lies outside the ROI
+            assert (list(row.regions), row.n_regions, list(row.defects)) == ([], 0, [])
+    sizes = found.report["sizes"]
+    assert sizes["unit"] == "um" and sum(c["n"] for c in sizes["classes"]) == 2 and sizes["largest_missed"] is None
+    assert sizes["smallest_found"] == pytest.approx(2 * np.sqrt(36 * 200 / np.pi))
