@@ -56,7 +56,8 @@ def measure(size, batch, channels, rounds):
     seconds = fastest(functions, rounds)
 
     devices = [device.device_type for device in tf.config.list_logical_devices()]
-    print(f"{size} x {size} x {channels}, batch {batch}, TensorFlow {tf.__version__}, {os.cpu_count()} cores, {devices}")
+    machine = f"TensorFlow {tf.__version__}, {os.cpu_count()} cores, {devices}"
+    print(f"{size} x {size} x {channels}, batch {batch}, {machine}")
     print(f"{'':24}{'graph':>17}{'XLA':>18}")
     for name in dict.fromkeys(name for name, _ in functions):
         print(f"{name:24}", end="")
