@@ -14,17 +14,17 @@ def parse(argv):
     parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
-    parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced as a whole (default: RUN/evaluation)")
+    parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
                         help="max_normal, quantile:Q or target_fpr:P of the good pictures that the run held out, or "
                         "best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
-    parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the smallest region that counts")
+    parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the least region that counts")
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
     parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
-                        help="predict pictures as large as they are, in overlapping tiles (default: resized as in training)")
+                        help="predict pictures at their own size, in overlapping tiles (default: resized as trained)")
     parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
     parser.add_argument("--pictures", metavar="N", type=int, default=200,
                         help="sheets to draw at most, the worst first (default: 200)")
@@ -101,7 +101,7 @@ def methods(arguments):
 
 
 def fitting_records(arguments, config, root, records):
-    """{method: records to fit it on}: what the run held out, or another folder's test pictures. None may be reported on."""
+    """{method: records to fit it on}: what the run held out, or another folder's test pictures; none is reported on."""
     found = {}
     for method in methods(arguments):
         if method.startswith("best_f1:"):
@@ -127,7 +127,7 @@ def held_out(arguments, config, root):
 
 
 def find_thresholds(arguments, predictor, sources, has_roi):
-    """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is of good pictures alone."""
+    """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is from good pictures."""
     from grdnet_tf import calibration
     from grdnet_tf.storage import fingerprint
     from grdnet_tf.weights import network_arrays

@@ -83,8 +83,8 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
         inside = seen.cut(seen.mask)
         truth = connected(seen.mask) if record.label and seen.mask is not None else None
         truth_roi = connected(inside) if truth is not None and seen.roi is not None else truth
-        row = figures.Row(record.image, record.defect, record.label, record.label if inside is None else int(inside.any()),
-                          seen.score, seen.score_roi)
+        label_roi = record.label if inside is None else int(inside.any())
+        row = figures.Row(record.image, record.defect, record.label, label_roi, seen.score, seen.score_roi)
         if level is not None:
             scale = um_per_pixel(record) if um_per_pixel else None
             row = _with_regions(row, seen, level, min_area, scale, truth_roi)

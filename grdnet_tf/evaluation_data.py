@@ -20,7 +20,8 @@ def test_records(root: str, split: str, roi: str = "auto") -> List[Record]:
     return datasets.inspect(records).records
 
 
-def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] = (), roi: str = "auto") -> List[Record]:
+def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] = (),
+                     roi: str = "auto") -> List[Record]:
     """The part of train/good that a run with this `share` and `seed` did not train on; `skipped` files it left out.
 
     Empty where nothing was held out or `root` has no train/good any more.

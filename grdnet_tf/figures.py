@@ -87,7 +87,7 @@ def _measure(rows, histogram, thresholds, has_roi):
         found = {"image_auroc": (metrics.auroc(ranking), reason),
                  "image_ap": (metrics.average_precision(ranking), reason),
                  "image_f1_max": (metrics.f1_max(ranking)[0], reason), "threshold": (value, NO_THRESHOLD)}
-        found.update({name: (share, reason if value is not None else NO_THRESHOLD) for name, share in at._asdict().items()})
+        found.update({name: (share, NO_THRESHOLD if value is None else reason) for name, share in at._asdict().items()})
         pixels, shares, n_regions = _pixels(cells, histogram, reading)
         reason = metrics.missing(pixels, "pixels")
         if not histogram.n_regions and any(row.label for row in rows):

@@ -1,8 +1,8 @@
 """How well scores tell defective from good: AUROC, average precision, F1, AUPRO, for images and for pixels.
 
 Every function takes a `Ranking`, the counts of good and defective at each distinct score. Images are ranked exactly;
-pixels come from a `PixelHistogram`, so that the formulas stand here once for both. A number that is not defined, for want
-of good or of defective samples, is None, never 0 and never NaN; `missing` says why.
+pixels come from a `PixelHistogram`, so that the formulas stand here once for both. A number that is not defined, for
+want of good or of defective samples, is None, never 0 and never NaN; `missing` says why.
 """
 from typing import NamedTuple, Optional, Tuple
 
@@ -55,7 +55,7 @@ def auroc(ranking):
 
 
 def average_precision(ranking):
-    """sum_t (R_t - R_(t-1)) P_t over the distinct scores t: precision P, recall R. The chance level is the prevalence."""
+    """sum_t (R_t - R_(t-1)) P_t over the distinct scores t: precision P, recall R. By chance it is the prevalence."""
     return None if missing(ranking) else float(_average_precision(ranking.good, ranking.defective))
 
 

@@ -34,9 +34,9 @@ class PixelHistogram:
     """Add maps in any order and number; read `cells` at the end. The result does not depend on the order.
 
     A score's key is its bit pattern as float32 up to 0.5 and, mirrored, that of 1 - score above: 1 - score is exact
-    there, and both ends, where a sigmoid's scores crowd, keep the resolution that float32 has for them. A bin holds 2^level
-    neighbouring keys. The level is the least at which all scores seen fit into `pages`; when it rises, bins are added up
-    in pairs, so that the outcome is the same as if it had been known before.
+    there, and both ends, where a sigmoid's scores crowd, keep the resolution that float32 has for them. A bin holds
+    2^level neighbouring keys. The level is the least at which all scores seen fit into `pages`; when it rises, bins are
+    added up in pairs, so that the outcome is the same as if it had been known before.
     """
 
     def __init__(self, pages=PAGES):
@@ -44,7 +44,7 @@ class PixelHistogram:
         self.level = 0
         self.n_regions = self.n_regions_roi = 0
         self._ids = np.zeros(0, np.int64)                 # which pages are kept: id = key >> (level + _PAGE_BITS)
-        self._slots = _no_slots(0)                        # id -> position in the arrays below, -1: not kept
+        self._slots = _no_slots(0)                        # id -> its first bin in the arrays below, -1: not kept
         self._counts = np.zeros((0, _BINS, 4), np.int64)  # the last axis: 2 * in ROI + defective
         self._weights = np.zeros((0, _BINS, 2))           # regions, regions cut by the ROI
         self._pending, self._shares, self._size = [], ([], []), 0
@@ -55,7 +55,8 @@ class PixelHistogram:
         Args:
           scores: (H, W) float32 in [0, 1], no NaN.
           truth, roi: (H, W) in {0, 1} or None for none, everything.
-          regions, regions_roi: (H, W) int labels of connected ground-truth regions, 0 for none, whole and cut by the ROI.
+          regions, regions_roi: (H, W) int labels of the ground truth's connected regions, whole and cut by the ROI; 0
+            for none.
         """
         scores = np.ascontiguousarray(scores, np.float32)
         if not (scores.min() >= 0 and scores.max() <= 1):  # also False for NaN
@@ -85,6 +86,9 @@ class PixelHistogram:
             self._coarsen()
         keys = other._bin_keys().ravel()
         filled = other._counts.reshape(-1, 4).any(axis=1)
+        if not filled.any():
+            return
+        self._make_pages(keys[filled])
         index = self._index(keys[filled])
         np.add.at(self._counts.reshape(-1, 4), index, other._counts.reshape(-1, 4)[filled])
         np.add.at(self._weights.reshape(-1, 2), index, other._weights.reshape(-1, 2)[filled])
@@ -105,10 +109,15 @@ class PixelHistogram:
         """Bring what was added since into the bins."""
         if not self._pending:
             return
-        keys, flags = (np.concatenate(parts) for parts in zip(*self._pending))
-        index = self._index(keys)
-        index <<= 2
-        index += flags
+        index, start = np.empty(self._size, np.intp), 0
+        for keys, _ in self._pending:
+            self._make_pages(keys)
+        for keys, flags in self._pending:  # map by map: a map's intermediate arrays stay in the processor's cache
+            cell = self._index(keys)
+            cell <<= 2
+            cell += flags
+            index[start:start + len(cell)] = cell
+            start += len(cell)
         self._counts += np.bincount(index, minlength=self._counts.size).reshape(self._counts.shape)
         for column, parts in enumerate(self._shares):
             if parts:
@@ -118,28 +127,32 @@ class PixelHistogram:
         self._pending, self._shares, self._size = [], ([], []), 0
 
     def _index(self, keys):
-        """The bin of each key, counted through all kept pages; pages that are missing are made."""
-        slots = self._slots[keys >> (self.level + _PAGE_BITS)]
-        if slots.size and slots.min() < 0:
-            seen = np.zeros(self._slots.size, bool)
-            seen[keys >> (self.level + _PAGE_BITS)] = True  # `np.unique` would sort a million keys
-            seen[self._ids] = False
-            new = np.flatnonzero(seen)
-            while len(self._ids) + len(new) > self.pages:  # before any is made: at level 0 there may be 10^5 of them
-                self._coarsen()
-                new = np.setdiff1d(new >> 1, self._ids)
-            self._keep(np.concatenate([self._ids, new]), len(new))
-            slots = self._slots[keys >> (self.level + _PAGE_BITS)]
-        index = (keys >> self.level).astype(np.intp)
+        """The bin of each key, counted through all kept pages; their pages must be kept."""
+        index = keys >> self.level
+        first = self._slots[index >> _PAGE_BITS]
         index &= _BINS - 1
-        index += slots.astype(np.intp) << _PAGE_BITS
+        index += first
         return index
+
+    def _make_pages(self, keys):
+        """Keep a page for each key, at a coarser level if they are too many."""
+        pages = keys >> (self.level + _PAGE_BITS)
+        if self._slots[pages].min() >= 0:
+            return
+        wanted = self._slots >= 0
+        wanted[pages] = True
+        while np.count_nonzero(wanted) > self.pages:
+            self._coarsen()
+            wanted = np.append(wanted, np.zeros(len(wanted) % 2, bool)).reshape(-1, 2).any(axis=1)
+        wanted[self._ids] = False
+        new = np.flatnonzero(wanted)
+        self._keep(np.concatenate([self._ids, new]), len(new))
 
     def _keep(self, ids, new=0):
         """Name the pages in the arrays by `ids`, the last `new` of them empty ones to come."""
         self._ids = ids.astype(np.int64)
         self._slots = _no_slots(self.level)
-        self._slots[self._ids] = np.arange(len(ids))
+        self._slots[self._ids] = np.arange(len(ids)) << _PAGE_BITS
         if new:
             self._counts, self._weights = (np.concatenate([old, np.zeros((new, *old.shape[1:]), old.dtype)])
                                            for old in (self._counts, self._weights))
@@ -153,7 +166,7 @@ class PixelHistogram:
         self._keep(kept, len(kept))
         for old, new in ((counts, self._counts), (weights, self._weights)):
             halves = new.reshape(len(kept), 2, _BINS // 2, new.shape[-1])
-            halves[self._slots[ids >> 1], ids & 1] = old.reshape(len(ids), _BINS // 2, 2, new.shape[-1]).sum(axis=2)
+            halves[self._slots[ids >> 1] >> _PAGE_BITS, ids & 1] = old.reshape(len(ids), _BINS // 2, 2, new.shape[-1]).sum(axis=2)
 
     def _bin_keys(self):
         """(pages, bins): the first key of each bin."""
@@ -161,7 +174,7 @@ class PixelHistogram:
 
 
 def _no_slots(level):
-    return np.full((_TOP >> (level + _PAGE_BITS)) + 1, -1, np.int16 if PAGES < 1 << 13 else np.int32)
+    return np.full((_TOP >> (level + _PAGE_BITS)) + 1, -1, np.int32)
 
 
 def _keys(scores):

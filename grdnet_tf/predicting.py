@@ -31,8 +31,9 @@ class Predictor:
                 raise InputError(f"--tiles {side},{overlap}: the tile's side must be divisible by {self._stride}, the "
                                  "network's total stride")
             if model.generator.encoder.flatten is not None and (side, side) != model.image_size:
-                raise InputError(f"--tiles {side},{overlap}: a network with the dense bottleneck (drae) takes pictures of "
-                                 f"{model.image_size[0]} x {model.image_size[1]} only")
+                height, width = model.image_size
+                raise InputError(f"--tiles {side},{overlap}: a network with the dense bottleneck (drae) takes pictures "
+                                 f"of {height} x {width} only")
 
     def predict(self, images):
         if self.tiles is None:

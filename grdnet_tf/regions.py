@@ -1,4 +1,4 @@
-"""Connected regions of a thresholded anomaly map: where the defects are, how big, and how big a defect must be to be found."""
+"""Connected regions of a thresholded anomaly map: where defects are, how big, and from what size on they are found."""
 from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -78,9 +78,9 @@ def match(truth, found, um_per_pixel=None) -> List[Defect]:
 
 
 def by_size(defects) -> Optional[dict]:
-    """Recall by equivalent diameter: {"unit", "smallest_found", "largest_missed", "classes": [{"from", "to", "n", "found"}]}.
+    """Recall by equivalent diameter, in um if the pixel size is known, else in pixels; None without a defect.
 
-    In um if the pixel size is known, else in pixels. None without a defect.
+    {"unit", "smallest_found", "largest_missed", "classes": [{"from", "to", "n", "found"}]}
     """
     if not defects:
         return None

@@ -1,4 +1,4 @@
-"""The files an evaluation leaves, all of them or none: report.json, report.html, predictions.csv, regions.csv, pictures/."""
+"""What an evaluation leaves, all or nothing: report.json, report.html, predictions.csv, regions.csv, pictures/."""
 import csv
 import io
 import os
@@ -11,7 +11,8 @@ from . import page
 from .errors import InputError
 from .storage import write_file, write_json, write_text
 
-REPORT, PAGE, PREDICTIONS, REGIONS, PICTURES = "report.json", "report.html", "predictions.csv", "regions.csv", "pictures"
+REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
+PICTURES = "pictures"
 COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
            ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("accuracy", "accuracy"), ("misses", "miss_rate"))
 
@@ -54,8 +55,9 @@ def predictions(evaluation, pictures) -> str:
     writer.writerow(["path", "label", "defect", "score", "decision", "label_roi", "score_roi", "decision_roi",
                      "regions", "picture"])
     for row in evaluation.rows:
-        writer.writerow([row.path, row.label, row.defect, f"{row.score:.7g}", decide(row.score, thresholds.get("image")),
-                         row.label_roi, f"{row.score_roi:.7g}", decide(row.score_roi, thresholds.get("image_roi")),
+        writer.writerow([row.path, row.label, row.defect,
+                         f"{row.score:.7g}", decide(row.score, thresholds.get("image")), row.label_roi,
+                         f"{row.score_roi:.7g}", decide(row.score_roi, thresholds.get("image_roi")),
                          "" if row.n_regions is None else row.n_regions, pictures.get(row.path, "")])
     return text.getvalue()
 
@@ -98,7 +100,8 @@ def table(report) -> str:
     lines = [["", "images"] + [title for title, _ in COLUMNS]]
     lines += [_line("all", report, "")]
     if suffix:
-        lines += [_line("all, inside the ROI", report, "_roi"), _line("the same, ROI not given", report, "_roi_unmasked")]
+        lines += [_line("all, inside the ROI", report, "_roi"),
+                  _line("the same, ROI not given", report, "_roi_unmasked")]
     lines += [_line(name, part, suffix) for name, part in report["per_type"].items() if name != "good"]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(line[0].ljust(widths[0]) + "  " + "  ".join(c.rjust(w) for c, w in zip(line[1:], widths[1:]))

@@ -5,9 +5,9 @@ import tensorflow as tf
 def pooled(anomaly_map, pool=21):
     """Average of each pixel's pool x pool neighbourhood; at the border, of the pixels that exist.
 
-    The same as ``tf.nn.avg_pool2d(anomaly_map, pool, 1, "SAME")``. Here a window is summed from windows of 1, 2, 4, 8, ...
-    pixels, rows first and columns after: 2 log2(pool) additions a pixel where the plain op does pool^2. Measured on 2 CPU
-    cores, float32, 21 x 21: 4 maps of 512 x 512 take 44 ms instead of 3,300 ms; and XLA, which folds the plain op's
+    The same as ``tf.nn.avg_pool2d(anomaly_map, pool, 1, "SAME")``. Here a window is summed from windows of 1, 2, 4, ...
+    pixels, rows first and columns after: 2 log2(pool) additions a pixel where the plain op does pool^2. Measured on 2
+    CPU cores, float32, 21 x 21: 4 maps of 512 x 512 take 44 ms instead of 3,300 ms; and XLA, which folds the plain op's
     divisor at compile time, needs seconds instead of minutes for it.
 
     Args:

@@ -15,7 +15,7 @@ IMAGE_METHOD, PIXEL_METHOD = "max_normal", "quantile:0.999"
 
 
 class Threshold(NamedTuple):
-    """`value`; how it was found; how many of the `n` good samples lie above it, and the rate's 95 % interval (or None)."""
+    """`value`, how it was found, how many of `n` good samples lie above it, and the rate's 95 % interval (or None)."""
     value: float
     method: str
     n: int
@@ -24,7 +24,7 @@ class Threshold(NamedTuple):
 
 
 def parse(text) -> Tuple[str, Union[None, float, str]]:
-    """"max_normal", "quantile:0.99", "target_fpr:0.01" or "best_f1:DIR" -> (name, number or path). Raises InputError."""
+    """"max_normal", "quantile:Q", "target_fpr:P" or "best_f1:DIR" -> (name, number or path). Raises InputError."""
     name, _, rest = text.partition(":")
     if (name == "max_normal" and not rest) or (name == "best_f1" and rest):
         return name, rest or None
@@ -41,8 +41,8 @@ def parse(text) -> Tuple[str, Union[None, float, str]]:
 def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
     """Threshold from the scores of good samples, or for `best_f1`, of good and defective ones.
 
-    `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or below
-    it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `best_f1:...`: the best F1.
+    `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or
+    below it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `best_f1:...`: the best F1.
 
     Args:
       independent: False for pixels: neighbours are not independent samples, so the rate has no such interval.

@@ -43,7 +43,7 @@ def starts(side, tile, overlap):
 
 def _one(predict, image, tile, overlap, batch, multiple):
     height, width, channels = image.shape
-    target = [max(side, -(-side // multiple) * multiple) if side < t else side for side, t in zip((height, width), tile)]
+    target = [-(-side // multiple) * multiple if side < t else side for side, t in zip((height, width), tile)]
     pad = [(0, target[0] - height), (0, target[1] - width), (0, 0)]
     image = np.pad(image, pad, mode="reflect" if min(height, width) > 1 else "edge")
     tile = [min(side, t) for side, t in zip(target, tile)]

@@ -20,9 +20,9 @@ from grdnet_tf.pictures import BLUE, ORANGE, RED, draw_sheet
 from grdnet_tf.storage import write_arrays
 from grdnet_tf.weights import network_arrays
 
-TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "network.widths=[4, 8]", "network.latent=4",
-        "network.stem=0", "network.blocks=1", "network.discriminator_widths=[4, 8]", "network.segmenter_widths=[4, 8]",
-        "network.score_pool=5", "loss.adversarial=0", "loss.encoder=0")
+TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "network.widths=[4, 8]",
+        "network.latent=4", "network.stem=0", "network.blocks=1", "network.discriminator_widths=[4, 8]",
+        "network.segmenter_widths=[4, 8]", "network.score_pool=5", "loss.adversarial=0", "loss.encoder=0")
 
 
 def make_run(folder, data):
@@ -47,7 +47,7 @@ def evaluated(trained):
 
 def test_report_has_every_key_of_every_reading(evaluated):
     report = json.load(open(os.path.join(evaluated, "report.json"), encoding="utf-8"))
-    assert (report["n_images"], report["n_defective"], report["n_defective_roi"]) == (16, 12, 8)  # 4 good, 4 distractors
+    assert (report["n_images"], report["n_defective"], report["n_defective_roi"]) == (16, 12, 8)  # 4 distractors
     for key in ("image_auroc", "pixel_auroc", "aupro", "image_ap", "pixel_ap", "accuracy", "threshold"):
         for suffix in ("", "_roi"):
             assert 0 <= report[key + suffix] <= 1, key + suffix
@@ -111,7 +111,8 @@ def test_thresholds_are_kept_with_the_run(trained, small_demo, tmp_path, capsys)
     first = thresholds()
     kept = os.path.join(run, "calibration.json")
     assert json.load(open(kept, encoding="utf-8"))["thresholds"] == first
-    assert first["image"]["method"] == "max_normal" and first["image"]["fitted_on"] == "3 good images that the run held out"
+    assert first["image"]["method"] == "max_normal"
+    assert first["image"]["fitted_on"] == "3 good images that the run held out"
     asked = thresholds("--thresholds", "target_fpr:0.4,quantile:0.5")
     assert asked["image"]["method"] == "target_fpr:0.4" and asked["pixel"]["method"] == "quantile:0.5"
     assert asked["image"]["value"] < first["image"]["value"] and asked["image"]["above"] == 1
@@ -135,10 +136,11 @@ def test_thresholds_are_kept_with_the_run(trained, small_demo, tmp_path, capsys)
 
 def test_regions_and_micrometres(trained, tmp_path):
     out = tmp_path / "out"
-    assert evaluate.main(["--run", trained, "--out", str(out), "--pictures", "0", "--thresholds", "max_normal,quantile:0.9",
-                          "--um-per-pixel", "50", "--min-area", "3"]) == 0
+    assert evaluate.main(["--run", trained, "--out", str(out), "--pictures", "0", "--min-area", "3",
+                          "--um-per-pixel", "50", "--thresholds", "max_normal,quantile:0.9"]) == 0
     rows = list(csv.DictReader(open(out / "regions.csv", encoding="utf-8", newline="")))
-    counts = {row["path"]: int(row["regions"]) for row in csv.DictReader(open(out / "predictions.csv", encoding="utf-8"))}
+    predictions = csv.DictReader(open(out / "predictions.csv", encoding="utf-8"))
+    counts = {row["path"]: int(row["regions"]) for row in predictions}
     assert rows and all(int(row["area"]) >= 3 for row in rows)
     assert all(float(row["area_um2"]) == pytest.approx(int(row["area"]) * 2500) for row in rows)  # files of 64 x 64
     for path, count in counts.items():
@@ -165,7 +167,8 @@ def test_pictures_of_other_sizes_at_their_own_size(trained, small_demo, tmp_path
     shutil.copytree(small_demo, data)
     for part in ("test/dent/000.png", "ground_truth/dent/000_mask.png", "roi/test/dent/000.png"):
         pixels = cv2.imread(os.path.join(data, part), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(os.path.join(data, part), np.kron(pixels, np.ones((2, 3) + (1,) * (pixels.ndim - 2), np.uint8))[:-5])
+        larger = np.kron(pixels, np.ones((2, 3) + (1,) * (pixels.ndim - 2), np.uint8))
+        cv2.imwrite(os.path.join(data, part), larger[:-5])
     out = tmp_path / "out"
     assert evaluate.main(["--run", trained, "--data", data, "--out", str(out), "--tiles", "64,16"]) == 0
     rows = list(csv.DictReader(open(out / "predictions.csv", encoding="utf-8", newline="")))
@@ -180,7 +183,7 @@ def test_good_only_split_and_no_held_out_part(trained, tmp_path):
     assert report["threshold"] is None  # never fitted on what is reported
 
 
-# Wrong input: one line, status 2, an earlier report stays --------------------------------------------------------------
+# Wrong input: one line, status 2, an earlier report stays -------------------------------------------------------------
 
 
 def fails(capsys, *arguments):
@@ -242,7 +245,7 @@ def test_help_is_fast_and_imports_no_tensorflow():
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1  # CPU time: the machine may be busy
 
 
-# The sheet -------------------------------------------------------------------------------------------------------------
+# The sheet ------------------------------------------------------------------------------------------------------------
 
 
 def test_sheet_shows_roi_truth_and_finds_in_their_colours():

@@ -72,7 +72,7 @@ def test_bootstrap_interval_matches_resampling_images():
         chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), (labels == c).sum()) for c in (True, False)])
         values.append(roc_auc_score(labels[chosen], scores[chosen]))
     low, high = metrics.bootstrap(scores, labels, "auroc", 2000)
-    assert (low, high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.015)  # 3 standard errors of a quantile
+    assert (low, high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.015)  # 3 standard errors
     assert low < metrics.auroc(metrics.rank(scores, labels)) < high
 
 

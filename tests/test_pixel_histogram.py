@@ -73,7 +73,8 @@ def test_narrow_maps_are_exact():  # few distinct float32 values: every one has 
 
 
 def test_scores_of_the_cells_are_close_to_the_pixels():
-    scores = np.concatenate([np.geomspace(1e-30, 0.5, 4000), 1 - np.geomspace(6e-8, 0.5, 4000), [0, 1]]).astype(np.float32)
+    small, large = np.geomspace(1e-30, 0.5, 4000), 1 - np.geomspace(6e-8, 0.5, 4000)
+    scores = np.concatenate([small, large, [0, 1]]).astype(np.float32)
     histogram = PixelHistogram()
     histogram.add(scores.reshape(1, -1))
     cells = histogram.cells()

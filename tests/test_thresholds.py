@@ -53,7 +53,8 @@ def test_best_f1_lies_between_the_samples_it_separates():
     assert found == (pytest.approx(0.4), "best_f1:some/folder", 2, 0, thresholds.clopper_pearson(0, 2))
 
 
-@pytest.mark.parametrize("text", ["max", "quantile", "quantile:1.5", "target_fpr:0", "target_fpr:x", "max_normal:1", "best_f1", "best_f1:"])
+@pytest.mark.parametrize("text", ["max", "quantile", "quantile:1.5", "target_fpr:0", "target_fpr:x", "max_normal:1",
+                                  "best_f1", "best_f1:"])
 def test_unknown_methods_are_named(text):
     with pytest.raises(InputError, match="expected max_normal"):
         thresholds.parse(text)

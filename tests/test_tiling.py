@@ -93,7 +93,8 @@ def test_memory_is_the_pictures_not_the_tiles():
     assert peak(1024) < 8  # floats a pixel, where the tiles alone have 4 x 2 of them, with their results 4 x 4
 
 
-@pytest.mark.parametrize("tile,overlap,multiple,message", [(16, 16, 1, "overlap"), (16, -1, 1, "overlap"), (20, 4, 8, "divis")])
+@pytest.mark.parametrize("tile,overlap,multiple,message", [
+    (16, 16, 1, "overlap"), (16, -1, 1, "overlap"), (20, 4, 8, "divisible")])
 def test_wrong_tiles_are_refused(tile, overlap, multiple, message):
     with pytest.raises(ValueError, match=message):
         predict_tiled(pixelwise, picture(40, 40), tile, overlap, multiple=multiple)
