@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Measure a trained run on labelled pictures: report.json, report.html, predictions.csv, regions.csv and pictures/."""
 import argparse
+import dataclasses
 import logging
 import os
 import sys
@@ -11,7 +12,10 @@ from grdnet_tf.errors import InputError
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__)
-    parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
+    what.add_argument("--compare", metavar="RUN", nargs="+", help="runs that were evaluated, side by side; with --out only "
+                      "(default: comparison)")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
     parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")
@@ -35,7 +39,7 @@ def main(argv=None) -> int:
     arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return run(arguments)
+        return compare(arguments) if arguments.compare else run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -72,6 +76,24 @@ def run(arguments) -> int:
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"report: {out}")
+    return 0
+
+
+def compare(arguments) -> int:
+    """The runs' reports in one table and one page."""
+    from grdnet_tf import comparison
+
+    entries = []
+    for folder in arguments.compare:
+        sections = dataclasses.asdict(runs.read_config(folder))
+        settings = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+        entries.append(comparison.read(folder, settings))
+    out = arguments.out or "comparison"
+    comparison.write(out, entries)
+    print(report.aligned(comparison.lines(entries)))
+    for line in comparison.warnings(entries):
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"page: {os.path.join(out, comparison.HTML)}")
     return 0
 
 

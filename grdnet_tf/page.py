@@ -9,7 +9,8 @@ import numpy as np
 
 from . import charts
 
-TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report_page.html")
+HERE = os.path.dirname(os.path.abspath(__file__))
+TEMPLATE = os.path.join(HERE, "report_page.html")
 PICTURES = 300  # in the page at most, some 60 kB each; the others are in the folder beside it
 READINGS = {"": "Whole image", "_roi": "Inside the ROI", "_roi_unmasked": "Inside the ROI, ROI not given"}
 FIGURES = (("image_auroc", "image AUROC"), ("image_ap", "image AP"), ("image_f1_max", "image F1 max"),
@@ -37,9 +38,16 @@ def build(evaluation, sheets) -> str:
 
 
 def fill(template, values) -> str:
-    """The text of a file with each {{name}} replaced by its value, once: what is filled in is not looked at again."""
-    with open(template, encoding="utf-8") as stream:
-        first, *parts = stream.read().split("{{")
+    """The text of a file with each {{name}} replaced by its value, once: what is filled in is not looked at again.
+
+    {{sorting}} is the script that makes tables sort.
+    """
+    texts = []
+    for path in (template, os.path.join(HERE, "sort_tables.js")):
+        with open(path, encoding="utf-8") as stream:
+            texts.append(stream.read())
+    first, *parts = texts[0].split("{{")
+    values = dict(values, sorting=texts[1])
     return first + "".join(values[name] + rest for name, rest in (part.split("}}", 1) for part in parts))
 
 

@@ -166,7 +166,8 @@ class PixelHistogram:
         self._keep(kept, len(kept))
         for old, new in ((counts, self._counts), (weights, self._weights)):
             halves = new.reshape(len(kept), 2, _BINS // 2, new.shape[-1])
-            halves[self._slots[ids >> 1] >> _PAGE_BITS, ids & 1] = old.reshape(len(ids), _BINS // 2, 2, new.shape[-1]).sum(axis=2)
+            pairs = old.reshape(len(ids), _BINS // 2, 2, new.shape[-1])
+            halves[self._slots[ids >> 1] >> _PAGE_BITS, ids & 1] = pairs.sum(axis=2)
 
     def _bin_keys(self):
         """(pages, bins): the first key of each bin."""

@@ -103,6 +103,11 @@ def table(report) -> str:
         lines += [_line("all, inside the ROI", report, "_roi"),
                   _line("the same, ROI not given", report, "_roi_unmasked")]
     lines += [_line(name, part, suffix) for name, part in report["per_type"].items() if name != "good"]
+    return aligned(lines)
+
+
+def aligned(lines) -> str:
+    """Rows of cells as text in columns, the first to the left."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(line[0].ljust(widths[0]) + "  " + "  ".join(c.rjust(w) for c, w in zip(line[1:], widths[1:]))
                      for line in lines)

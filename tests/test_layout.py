@@ -12,7 +12,7 @@ NAMES = {os.path.basename(path)[:-3] for path in FILES}
 FLOORS = {  # a file imports from its own floor or below; what is not named here stands on floor 0
     1: "networks pipeline weights",
     2: "model",
-    3: "calibration callbacks evaluation predicting report serving",
+    3: "calibration callbacks comparison evaluation predicting report serving",
     4: "runs training train evaluate export",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

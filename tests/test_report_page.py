@@ -23,9 +23,12 @@ THRESHOLDS = {name: {"value": value, "method": "max_normal", "n": 9, "above": 0,
 
 def small_evaluation(roi=True):
     """Six images with known decisions; with the ROI, "dirt" counts as good."""
-    rows = [figures.Row("d/good/1.png", "good", 0, 0, 0.10, 0.10), figures.Row("d/good/2.png", "good", 0, 0, 0.70, 0.30),
-            figures.Row("d/spot/3.png", "spot", 1, 1, 0.90, 0.90, 2, (), (Defect(3.0, None, False), Defect(9.0, None, True))),
-            figures.Row("d/spot/4.png", "spot", 1, 1, 0.20, 0.20, 0), figures.Row("d/dirt/5.png", "dirt", 1, 0, 0.80, 0.05),
+    defects = (Defect(3.0, None, False), Defect(9.0, None, True))
+    rows = [figures.Row("d/good/1.png", "good", 0, 0, 0.10, 0.10),
+            figures.Row("d/good/2.png", "good", 0, 0, 0.70, 0.30),
+            figures.Row("d/spot/3.png", "spot", 1, 1, 0.90, 0.90, 2, (), defects),
+            figures.Row("d/spot/4.png", "spot", 1, 1, 0.20, 0.20, 0),
+            figures.Row("d/dirt/5.png", "dirt", 1, 0, 0.80, 0.05),
             figures.Row(f"d/dirt/{NASTY}.png", "dirt", 1, 0, 0.45, 0.35)]
     histograms = {}
     for i, row in enumerate(rows):
@@ -80,19 +83,19 @@ def test_charts_put_points_where_they_belong():
     assert "good: 2 images" in histogram
 
 
-# In the browser ---------------------------------------------------------------------------------------------------------
+# In the browser -------------------------------------------------------------------------------------------------------
 
 
 def in_browser(tmp_path, text, actions, fragment=""):
-    """The object that the JavaScript `actions` return, run at the end of the page; and what the console said."""
+    """The object that the JavaScript `actions` return, run at the end of the page; an error there fails the test."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on the PATH")
-    script = ('<script>window.onerror = message => { document.title = "ERROR " + message; };</script>')
-    script_after = ("<script>try { const result = (() => { " + actions + " })(); const out = document.createElement('pre'); "
-                    "out.id = 'result'; out.textContent = JSON.stringify(result); document.body.append(out); } "
-                    "catch (error) { document.title = 'ERROR ' + error; }</script>")
+    watch = '<head><script>window.onerror = message => { document.title = "ERROR " + message; };</script>'
+    act = ("<script>try { const result = (() => { " + actions + " })(), out = document.createElement('pre'); "
+           "out.id = 'result'; out.textContent = JSON.stringify(result); document.body.append(out); } "
+           "catch (error) { document.title = 'ERROR ' + error; }</script></body>")
     path = tmp_path / "report.html"
-    path.write_text(text.replace("<head>", "<head>" + script).replace("</body>", script_after + "</body>"), encoding="utf-8")
+    path.write_text(text.replace("<head>", watch).replace("</body>", act), encoding="utf-8")
     done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                            f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"{path.as_uri()}{fragment}"],
                           capture_output=True, text=True, timeout=120, check=True)
@@ -103,7 +106,8 @@ def in_browser(tmp_path, text, actions, fragment=""):
 HELPERS = """
 const names = () => [...document.querySelectorAll('.shot .words')].map(e => e.lastChild.textContent);
 const tags = () => [...document.querySelectorAll('.shot .tag')].map(e => e.textContent);
-const set = (id, value) => { const e = document.getElementById(id); e.value = value; e.dispatchEvent(new Event('change')); };
+const set = (id, value) => {
+  const e = document.getElementById(id); e.value = value; e.dispatchEvent(new Event('change')); };
 const press = text => [...document.querySelectorAll('button')].find(b => b.textContent === text).click();
 const shown = () => [...document.querySelectorAll('section')].filter(s => !s.hidden).map(s => s.dataset.reading);
 """
@@ -122,7 +126,7 @@ def test_readings_filters_and_order(tmp_path):
         return {all, whole, misses, wrong, spots, low, high, count: document.getElementById('count').textContent,
                 hash: location.hash};""")
     nasty = f"dirt/{NASTY.split('/')[-1]}.png"
-    # Inside the ROI, threshold 0.4: only spot/4 (0.2) is wrong; then by score minus threshold, or the reverse if defective.
+    # Inside the ROI, threshold 0.4: only spot/4 (0.2) is wrong; then by score minus threshold, reversed if defective.
     assert found["all"]["names"] == ["spot/4.png", nasty, "good/2.png", "good/1.png", "dirt/5.png", "spot/3.png"]
     assert found["all"]["tags"] == ["missed", "accepted", "accepted", "accepted", "accepted", "found"]
     assert found["all"]["shown"] == ["_roi"] and found["whole"]["shown"] == [""]
