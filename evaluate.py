@@ -14,8 +14,8 @@ def parse(argv):
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
-    what.add_argument("--compare", metavar="RUN", nargs="+", help="runs that were evaluated, side by side; with --out only "
-                      "(default: comparison)")
+    what.add_argument("--compare", metavar="RUN", nargs="+", help="runs that were evaluated, side by side; takes "
+                      "--out alone (default: comparison)")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
     parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")

@@ -18,8 +18,8 @@ def make(folder, image, pixel, *options, n_images=10, reading=""):
     runs.create_run(str(folder), config)
     figures = {key + suffix: 0.5 for key in comparison.KEYS for suffix in ("", "_roi")}
     figures.update({"image_auroc" + reading: image, "pixel_auroc" + reading: pixel})
-    report = dict(figures, data=config.data.root, split="test", roi="auto", tiles=None, n_images=n_images, n_defective=5,
-                  n_defective_roi=4 if reading else None)
+    report = dict(figures, data=config.data.root, split="test", roi="auto", tiles=None, n_images=n_images,
+                  n_defective=5, n_defective_roi=4 if reading else None)
     os.makedirs(folder / "evaluation")
     json.dump(report, open(folder / "evaluation" / "report.json", "w", encoding="utf-8"))
     return str(folder)
