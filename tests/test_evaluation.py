@@ -1,6 +1,7 @@
 """What an evaluation reports, on drawn pictures whose brightness *is* the anomaly map: every number is known."""
 import json
 import os
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -213,3 +214,26 @@ def test_regions_and_defects_of_each_image(mixed):
     sizes = found.report["sizes"]
     assert sizes["unit"] == "um" and sum(c["n"] for c in sizes["classes"]) == 2 and sizes["largest_missed"] is None
     assert sizes["smallest_found"] == pytest.approx(2 * np.sqrt(36 * 200 / np.pi))
+
+
+def test_memory_does_not_grow_with_the_images():
+    maps = np.random.default_rng(0).random((8, 64, 64, 1), dtype=np.float32)
+
+    def peak(count):
+        records = [Record(f"{i}.png", "mask.png" if i % 2 else None, None, i % 2, "spot" if i % 2 else "good")
+                   for i in range(8 * count)]
+
+        def stream():
+            for start in range(0, len(records), 8):
+                mask = np.zeros_like(maps)
+                mask[1::2, 20:30, 20:30] = 1
+                yield {"image": maps, "roi": np.ones_like(maps), "mask": mask, "index": np.arange(start, start + 8)}
+
+        tracemalloc.start()
+        evaluation.evaluate(lambda images: (images, images, np.ones(8, np.float32)), stream(), records, resamples=5)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(70), peak(700)  # 2.3 and 23 million pixels: 9 and 92 MB of maps
+    assert many - few < 10e6  # one row an image
