@@ -58,7 +58,7 @@ def overrides(arguments):
              "jit": {True: "on", False: "off", None: None}[arguments.jit], "deterministic": arguments.deterministic,
              "strategy": arguments.strategy}
     found = arguments.set + [f"train.{key}={value}" for key, value in flags.items() if value is not None]
-    return found + ([f"data.root={json.dumps(arguments.data)}"] if arguments.data is not None else [])
+    return found + ([f"data.root={json.dumps(os.path.abspath(arguments.data))}"] if arguments.data is not None else [])
 
 
 def new_config(arguments):

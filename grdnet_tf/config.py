@@ -81,6 +81,7 @@ class Network:
     discriminator_widths: Tuple[int, ...] = option((32, 64, 128, 256, 512), low=1)
     segmenter_widths: Tuple[int, ...] = option((32, 64, 128, 256, 512), low=1)
     segmenter_stride: int = option(1, choices=(1, 2))                  # 2: the U-Net starts at half resolution
+    segmenter_difference: bool = option(False)                         # show the U-Net |X - X^| too
     score_pool: int = option(21, low=1)                                # pixels, odd; the score is the pooled map's max
 
 

@@ -16,6 +16,7 @@ from .scoring import anomaly_score
 keras = tf.keras
 
 TERMS = ("l1", "ssim", "adversarial", "encoder", "discriminator", "segmentation", "overlap")
+DIFFERENCE_GAIN = 3.0  # a visible defect differs by a third of the range: brought to the pictures' own scale
 NETWORKS = ("generator", "discriminator", "segmenter")
 
 
@@ -58,13 +59,15 @@ class GRDNet(keras.Model):
     `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
     trained model takes any other such size. Without `discriminator_widths` there is no adversarial part, without
     `second_encoder` no E2; then the objective's weight for it must be 0. `score_pool` is the side of the average pool in
-    front of the score's maximum (21 in the paper). `synchronized` batch norm is for several replicas.
+    front of the score's maximum (21 in the paper). `segmenter_difference` shows the segmenter |X - X^| besides the two
+    pictures of Fig. 2: it learns several times faster (docs/experiments.md). `synchronized` batch norm is for several replicas.
     """
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, widths=(32, 64, 128, 256, 512),
                  latent=32, stem=32, blocks=2, bottleneck="crae", residual=True, batch_norm=True, synchronized=False,
                  second_encoder=True, discriminator_widths=(32, 64, 128, 256, 512),
-                 segmenter_widths=(32, 64, 128, 256, 512), segmenter_stride=1, score_pool=21, name="grdnet"):
+                 segmenter_widths=(32, 64, 128, 256, 512), segmenter_stride=1, segmenter_difference=False,
+                 score_pool=21, name="grdnet"):
         super().__init__(name=name, dtype="float32")  # the parts follow the precision policy, the whole speaks float32
         self.image_size, self.channels, self.score_pool = tuple(image_size), channels, score_pool
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
@@ -73,6 +76,7 @@ class GRDNet(keras.Model):
         self.generator = Generator(widths, latent, channels, grid, bottleneck, second_encoder, stem=stem, blocks=blocks,
                                    residual=residual, **norm)
         self.discriminator = Discriminator(discriminator_widths, **norm) if discriminator_widths else None
+        self.difference = segmenter_difference
         self.segmenter = UNet(segmenter_widths, segmenter_stride, **norm)
         self._build_networks(max(image_size) if bottleneck == "drae" else
                              2 ** max(len(widths), len(segmenter_widths), len(discriminator_widths or ())))
@@ -83,7 +87,7 @@ class GRDNet(keras.Model):
         size = self.image_size if side == max(self.image_size) else (side, side)
         blank = tf.zeros((1, *size, self.channels))
         self.generator(blank)
-        self.segmenter(tf.concat([blank, blank], axis=-1))
+        self.segment(blank, blank)
         if self.discriminator is not None:
             self.discriminator(blank)
         self.built = True
@@ -91,11 +95,18 @@ class GRDNet(keras.Model):
     def call(self, images, roi=None, training=False):
         """Detection of `images` (B, H, W, C) in [0, 1]. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
         reconstruction = self.generator.reconstruct(images, training=training)
-        logits = self.segmenter(tf.concat([images, reconstruction], axis=-1), training=training)
+        logits = self.segment(images, reconstruction, training=training)
         anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
         if roi is not None:
             anomaly_map = anomaly_map * tf.cast(roi, tf.float32)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
+
+    def segment(self, images, reconstruction, training=False):
+        """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2)."""
+        seen = [images, reconstruction]
+        if self.difference:
+            seen.append(DIFFERENCE_GAIN * tf.abs(images - reconstruction))
+        return self.segmenter(tf.concat(seen, axis=-1), training=training)
 
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
                 learning_rate=1e-4, objective: Objective = Objective(), noise=None, textures=None, jit_compile=None,
@@ -194,7 +205,7 @@ class GRDNet(keras.Model):
             terms["adversarial"] = losses.feature_matching(real_features, fake_features)
             terms["discriminator"] = losses.discriminator(*tf.split(both.logits, 2))
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
-        logits = self.segmenter(tf.concat([noisy, seen], axis=-1), training=training)
+        logits = self.segment(noisy, seen, training=training)
         marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
         terms["segmentation"] = marked.focal
         if "overlap" in o.roi_reading:

@@ -115,7 +115,8 @@ def build_model(config):
                   blocks=n.blocks, bottleneck=n.bottleneck, residual=n.residual, batch_norm=n.batch_norm,
                   synchronized=config.train.strategy != "none", second_encoder=loss.encoder > 0,
                   discriminator_widths=n.discriminator_widths if loss.adversarial > 0 else None,
-                  segmenter_widths=n.segmenter_widths, segmenter_stride=n.segmenter_stride, score_pool=n.score_pool)
+                  segmenter_widths=n.segmenter_widths, segmenter_stride=n.segmenter_stride,
+                  segmenter_difference=n.segmenter_difference, score_pool=n.score_pool)
 
 
 def objective(config):

@@ -21,13 +21,14 @@ def run(config, data, folder: str, resume: bool) -> int:
     """Train into `folder` and write summary.json; exit status. `data` is `runs.training_data(config)`."""
     strategy = set_up(config)
     folder, chief = worker_folder(folder)
-    steps = config.train.steps_per_epoch or pipeline.steps_per_pass(len(data.train), config.train.batch_size)
+    one_pass = pipeline.steps_per_pass(len(data.train), config.train.batch_size)
+    steps = config.train.steps_per_epoch or one_pass
     with strategy.scope():
         model = runs.build_model(config)
         compile_model(model, config, steps)
-    if not resume or not chief:
-        runs.create_run(folder, config)
     held_out = held_out_set(config, data)
+    if not resume or not chief:
+        runs.create_run(folder, config)  # the last of what can fail for a wrong setting
     parts = make_callbacks(model, config, data, held_out, folder, steps)
     keeper = parts[-1]
     if resume:
@@ -76,6 +77,8 @@ def compile_model(model, config, steps_per_epoch):
     textures = None
     if config.noise.textures:
         textures = perlin.load_textures(config.noise.textures, config.data.image_size, int(config.data.channels))
+    for settings in (noise, runs.noise_settings(config.validation)):
+        perlin.check(settings, textures, int(config.data.channels))
     optimizers = [keras.optimizers.Adam(_rate(train, steps_per_epoch), beta_1=train.beta_1,
                                         global_clipnorm=train.clip_norm or None) for _ in range(3)]
     model.compile(*optimizers, objective=runs.objective(config), noise=noise, textures=textures,
