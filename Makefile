@@ -11,7 +11,7 @@ DEMO := runs/demo
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test export-demo
+.PHONY: help env demo test
 
 help:
 	@sed -n '1,4s/^# *//p' Makefile
@@ -44,6 +44,3 @@ demo: env
 
 test: env
 	$(VENV)/bin/python -m pytest
-
-export-demo: demo
-	$(VENV)/bin/python export.py --run $(DEMO) --out exports
