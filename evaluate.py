@@ -16,6 +16,8 @@ def parse(argv):
     what.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
     what.add_argument("--compare", metavar="RUN", nargs="+", help="runs that were evaluated, side by side; takes "
                       "--out alone (default: comparison)")
+    what.add_argument("--check-data", metavar="DIR", help="look a data folder over before training; see also "
+                      "python -m grdnet_tf.data_check")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
     parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")
@@ -39,6 +41,10 @@ def main(argv=None) -> int:
     arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        if arguments.check_data:
+            from grdnet_tf import data_check
+
+            return data_check.show(arguments.check_data)
         return compare(arguments) if arguments.compare else run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

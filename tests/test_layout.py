@@ -13,7 +13,7 @@ FLOORS = {  # a file imports from its own floor or below; what is not named here
     1: "networks pipeline weights",
     2: "model",
     3: "calibration callbacks comparison evaluation predicting report serving",
-    4: "runs training train evaluate export",
+    4: "data_check runs training train evaluate export",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

@@ -1,0 +1,101 @@
+"""The look at a data folder: what it counts, and that every kind of damage is named."""
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import evaluate
+from grdnet_tf import data_check
+from grdnet_tf.pipeline import load_mask
+
+
+@pytest.fixture
+def data(small_demo, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(small_demo, root)
+    return root
+
+
+def test_a_sound_folder(small_demo, capsys):
+    assert evaluate.main(["--check-data", small_demo]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "0 errors, 0 warnings"
+    table = {line.split()[0]: line.split() for line in lines}
+    assert table["train/good"][1:7] == ["12", "64", "x", "64", "3", "8"]
+    assert table["test/dent"][1] == "2" and table["test/dent"][7] == "2"  # pictures, masks
+    assert len(table) == 1 + 1 + 6 + 1  # heading, train, 4 types with good and distractor, the sum
+
+
+def test_every_damage_is_named_and_none_hides_another(data, capsys):
+    (data / "train" / "good" / "000.png").write_bytes(b"")
+    (data / "train" / "good" / "001.png").write_bytes((data / "train" / "good" / "001.png").read_bytes()[:200])
+    cv2.imwrite(str(data / "roi" / "train" / "good" / "002.png"), np.zeros((64, 64), np.uint8))
+    os.remove(data / "ground_truth" / "dent" / "000_mask.png")
+    assert data_check.main([str(data)]) == 1
+    out = capsys.readouterr().out
+    errors = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 4
+    for words in ("000.png: is empty (0 bytes)", "001.png: cannot be decoded", "ROI is empty", "dent/000.png: no mask"):
+        assert any(words in line for line in errors), words
+    assert "train/good" in out  # what can be read is described all the same
+
+
+def test_warnings(data, capsys):
+    shutil.copy(data / "train" / "good" / "003.png", data / "test" / "good" / "000.png")
+    shutil.rmtree(data / "roi" / "train")
+    shutil.rmtree(data / "ground_truth" / "speck")
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8, 8] = 255  # of every 4 x 4 pixels the third of the third row is taken: (8, 8) is none of them
+    cv2.imwrite(str(data / "ground_truth" / "dent" / "001_mask.png"), mask)
+    found = data_check.check(str(data), (16, 16))
+    assert found.errors == []
+    for words in ("are the same picture", "only test has ROIs", "test/speck has no masks",
+                  "001_mask.png: nothing of this mask is left at 16 x 16"):
+        assert any(words in line for line in found.warnings), words
+    dent = next(line for line in found.facts if line[0] == "test/dent")
+    assert dent[6] == "1 px"
+
+
+def test_training_alone_and_one_class(data):
+    shutil.rmtree(data / "ground_truth")
+    for name in os.listdir(data / "test"):
+        if name != "good":
+            shutil.rmtree(data / "test" / name)
+            shutil.rmtree(data / "roi" / "test" / name)
+    assert any("good pictures only" in line for line in data_check.check(str(data)).warnings)
+    shutil.rmtree(data / "test")
+    shutil.rmtree(data / "roi" / "test")
+    found = data_check.check(str(data))
+    assert found.errors == [] and any("no test folder" in line for line in found.warnings)
+
+
+def test_many_lines_of_a_kind_are_counted(data):
+    for i in range(12):  # all of them
+        (data / "train" / "good" / f"{i:03d}.png").write_bytes(b"")
+    errors = data_check.check(str(data)).errors
+    assert len(errors) == data_check.SHOWN + 1 and "000.png: is empty" in errors[0]
+    assert errors[-1] == "... and 2 more of this kind"
+
+
+def test_grey_among_colour_is_one_error(data):
+    path = data / "train" / "good" / "005.png"
+    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    found = data_check.check(str(data))
+    assert len(found.errors) == 1 and "005.png: grey" in found.errors[0]
+    assert found.facts[1][4] == "1/3"
+
+
+@pytest.mark.parametrize("size,new", [((64, 64), (16, 16)), ((50, 70), (32, 24)), ((16, 16), (40, 24))])
+def test_masks_shrink_as_in_training(tmp_path, size, new):
+    mask = (np.random.default_rng(0).random(size) < 0.3).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "mask.png"), mask * 255)
+    np.testing.assert_array_equal(data_check.nearest(mask, new), load_mask(str(tmp_path / "mask.png"), new)[..., 0])
+
+
+def test_wrong_folder_and_size(tmp_path, capsys):
+    assert data_check.main([str(tmp_path / "nothing")]) == 2
+    assert data_check.main([str(tmp_path), "--size", "0", "64"]) == 2
+    assert data_check.main([str(tmp_path)]) == 1  # a folder without train/good
+    assert capsys.readouterr().err.count("error: ") == 2
