@@ -281,6 +281,8 @@ def _cross_check(config: Config) -> Config:
         raise InputError(f"network.score_pool = {network.score_pool}; expected an odd number")
     if config.train.warmup_steps and config.train.schedule != "cosine":
         raise InputError("train.warmup_steps goes with train.schedule: cosine")
+    if config.train.deterministic and config.train.jit == "on":
+        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max pooling")
     if config.train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {config.train.monitor} needs data.held_out > 0")
     if config.noise.sources.get("texture", 0) > 0 and not config.noise.textures:

@@ -82,7 +82,7 @@ def compile_model(model, config, steps_per_epoch):
     optimizers = [keras.optimizers.Adam(_rate(train, steps_per_epoch), beta_1=train.beta_1,
                                         global_clipnorm=train.clip_norm or None) for _ in range(3)]
     model.compile(*optimizers, objective=runs.objective(config), noise=noise, textures=textures,
-                  jit_compile={"auto": None, "on": True, "off": False}[train.jit])
+                  jit_compile={"auto": False if train.deterministic else None, "on": True, "off": False}[train.jit])
 
 
 def _rate(train, steps_per_epoch):

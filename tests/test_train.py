@@ -231,6 +231,7 @@ def test_nan_stops_the_run_with_step_term_and_files(data, config_file, tmp_path,
     (["--set", "data.image_size=[18, 16]"], "divisible"),
     (["--set", "data.channels=1"], "data.channels"),
     (["--strategy", "multiworker"], "TF_CONFIG"),
+    (["--jit"], "train.deterministic"),
     (["--set", "noise.sources={shades: 1}"], "shade"),
     (["--set", "noise.shapes={line: 0}"], "noise.shapes"),
 ])
@@ -282,7 +283,8 @@ def test_print_config_is_a_configuration(data, config_file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more", [
-    ["--precision", "mixed_float16"], ["--precision", "mixed_bfloat16"], ["--strategy", "mirrored"], ["--jit"],
+    ["--precision", "mixed_float16"], ["--precision", "mixed_bfloat16"], ["--strategy", "mirrored"],
+    ["--jit", "--set", "train.deterministic=false"],
     ["--set", "noise.place=device", "--set", "train.schedule=cosine", "--set", "train.warmup_steps=2"],
     ["--set", "train.early_stopping=1", "--epochs", "50"]], ids=" ".join)
 def test_every_flag_trains(data, config_file, tmp_path, more):
