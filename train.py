@@ -18,10 +18,12 @@ CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "trai
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="train.py", description=__doc__)
-    parser.add_argument("--data", metavar="DIR", help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set)")
+    parser.add_argument("--data", metavar="DIR",
+                        help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set)")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
     parser.add_argument("--config", metavar="FILE", help="YAML with what differs from the defaults, see configs/")
-    parser.add_argument("--set", metavar="a.b=c", action="append", default=[], help="one key of the configuration, repeatable")
+    parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
+                        help="one key of the configuration, repeatable")
     parser.add_argument("--epochs", type=int, help="train.epochs")
     parser.add_argument("--seed", type=int, help="train.seed")
     parser.add_argument("--precision", choices=("float32", "mixed_float16", "mixed_bfloat16"), help="train.precision")
@@ -48,7 +50,8 @@ def main(argv=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except TrainingStopped as error:
-        print(f"stopped: {error}; the last good checkpoint is in {os.path.join(arguments.run, 'checkpoints')}", file=sys.stderr)
+        kept = os.path.join(arguments.run, runs.CHECKPOINTS)
+        print(f"stopped: {error}; the last good checkpoint is in {kept}", file=sys.stderr)
         return 1
 
 
@@ -74,7 +77,8 @@ def resume_config(arguments):
     if not arguments.run:
         raise InputError("--resume needs --run RUN")
     stored = runs.read_config(arguments.run)
-    config = configuration.load_config(arguments.config or os.path.join(arguments.run, runs.CONFIG), overrides(arguments))
+    file = arguments.config or os.path.join(arguments.run, runs.CONFIG)
+    config = configuration.load_config(file, overrides(arguments))
     if config.data.channels == "auto":
         config = configuration.replace(config, data__channels=stored.data.channels)
     if config.data.root is None:

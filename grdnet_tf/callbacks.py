@@ -197,9 +197,10 @@ class ImageLogger(keras.callbacks.Callback):
 
 
 class Best(keras.callbacks.Callback):
-    """Keep the best epoch's weights in `path` by `monitor`; stop after `patience` epochs without a better one (0: never).
+    """Keep the best epoch's weights in `path` by `monitor`; stop after `patience` epochs without a better one.
 
-    The weights written are the averaged ones where there is an average: those that the monitor judged.
+    A patience of 0 never stops. The weights written are the averaged ones where there is an average: those that the
+    monitor judged.
     """
 
     def __init__(self, path, monitor, patience=0, average=None):
@@ -236,7 +237,7 @@ class ExactResume(keras.callbacks.Callback):
     """Checkpoints from which a run goes on as if it had never stopped.
 
     One file holds weights, all optimizers, averages, the state of every callback in `parts`, and the position (epoch,
-    step in it). Written at the end of each epoch, every `every` steps if > 0, and on SIGTERM, which then exits with 143.
+    step in it). Written at the end of each epoch, every `every` steps if > 0, and on SIGTERM, which exits with 143.
     The last two are kept. As the last callback it sees what all others did in the epoch.
     """
 

@@ -13,8 +13,9 @@ def loss_scaled(optimizer):
 def minimize(optimizer, loss, variables, tape):
     """One update of `variables` along the gradient of `loss`, a scalar recorded on the persistent `tape`.
 
-    Loss scaling: Keras 3 unscales within `apply_gradients`, Keras 2 wants a call of its own. Replicas: both stacks *sum*
-    gradients over replicas, so the gradient of a mean over the replica's share of the batch is divided by their number.
+    Loss scaling: Keras 3 unscales within `apply_gradients`, Keras 2 wants a call of its own. Replicas: both stacks
+    *sum* gradients over replicas, so the gradient of a mean over the replica's share of the batch is divided by their
+    number.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     factor = tf.constant(1.0 / replicas)

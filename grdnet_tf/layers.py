@@ -42,7 +42,7 @@ class ConvBlock(keras.layers.Layer):
 class ResidualBlock(keras.layers.Layer):
     """Two 3x3 ConvBlocks plus the identity, or plus a 1x1 ConvBlock where the shape changes (Fig. 5).
 
-    `residual=False` leaves the shortcut out: the vanilla autoencoder of Table 1. `stride` 2 halves, `up` doubles the size.
+    `residual=False` leaves the shortcut out: the vanilla autoencoder of Table 1. `stride` 2 halves, `up` doubles.
     """
 
     def __init__(self, filters, stride=1, up=False, project=False, residual=True, batch_norm=True, synchronized=False):

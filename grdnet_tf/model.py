@@ -21,7 +21,7 @@ NETWORKS = ("generator", "discriminator", "segmenter")
 
 
 class Detection(NamedTuple):
-    """Reconstruction X^ (B, H, W, C) in [0, 1], anomaly map A (B, H, W, 1) in [0, 1], image score eta (B,) in [0, 1]."""
+    """Reconstruction X^ (B, H, W, C), anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
     reconstruction: tf.Tensor
     anomaly_map: tf.Tensor
     score: tf.Tensor
@@ -58,9 +58,10 @@ class GRDNet(keras.Model):
 
     `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
     trained model takes any other such size. Without `discriminator_widths` there is no adversarial part, without
-    `second_encoder` no E2; then the objective's weight for it must be 0. `score_pool` is the side of the average pool in
-    front of the score's maximum (21 in the paper). `segmenter_difference` shows the segmenter |X - X^| besides the two
-    pictures of Fig. 2: it learns several times faster (docs/experiments.md). `synchronized` batch norm is for several replicas.
+    `second_encoder` no E2; then the objective's weight for it must be 0. `score_pool` is the side of the average pool
+    in front of the score's maximum (21 in the paper). `segmenter_difference` shows the segmenter |X - X^| besides the
+    two pictures of Fig. 2: it learns several times faster (docs/experiments.md).
+    `synchronized` batch norm is for several replicas.
     """
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, widths=(32, 64, 128, 256, 512),
@@ -113,11 +114,11 @@ class GRDNet(keras.Model):
                 **options):
         """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
 
-        `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows its
-        learning rate, so that a LearningRateScheduler steers all three.
+        `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows
+        its learning rate, so that a LearningRateScheduler steers all three.
         `noise` is a `perlin.NoiseSettings` (default: its defaults) for batches that come without "noisy" and "mask".
-        `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer is
-        wrapped for loss scaling.
+        `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer
+        is wrapped for loss scaling.
         """
         if objective.adversarial and self.discriminator is None:
             raise ValueError("objective.adversarial > 0 needs a discriminator: give GRDNet discriminator_widths")
@@ -136,7 +137,7 @@ class GRDNet(keras.Model):
                                                    ("segmenter", segmenter_optimizer)) if given is None]
         super().compile(optimizer=optimizers[0], jit_compile=jit_compile, **options)
         self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = optimizers
-        for name in NETWORKS:  # built here: Keras 3 under a strategy, and restoring a checkpoint, need the slots to exist
+        for name in NETWORKS:  # built here: Keras 3 under a strategy and a restored checkpoint need the slots
             if getattr(self, name) is not None:
                 getattr(self, f"{name}_optimizer").build(getattr(self, name).trainable_variables)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "generator", *self._terms())}
@@ -148,7 +149,7 @@ class GRDNet(keras.Model):
         return {name: getattr(self, f"{name}_optimizer") for name in NETWORKS if getattr(self, name) is not None}
 
     def set_learning_rates(self, change):
-        """Each optimizer's learning rate becomes `change(rate)`; those that follow the generator's do so by themselves."""
+        """Each optimizer's learning rate becomes `change(rate)`; those that follow the generator's do so anyway."""
         for name, optimizer in self.optimizers().items():
             if name not in self.following:
                 optimizer.learning_rate = change(float(tf.convert_to_tensor(optimizer.learning_rate)))

@@ -91,7 +91,9 @@ class Generator(keras.Model):
         super().__init__(name=name)
         self.encoder = Encoder(widths, latent, bottleneck, **options)
         self.decoder = Decoder(widths, channels, grid, bottleneck, **options)
-        self.encoder_hat = Encoder(widths, latent, bottleneck, name="encoder_hat", **options) if second_encoder else None
+        self.encoder_hat = None
+        if second_encoder:
+            self.encoder_hat = Encoder(widths, latent, bottleneck, name="encoder_hat", **options)
 
     def call(self, images, training=False):
         z = self.encoder(images, training=training)

@@ -135,7 +135,7 @@ def noise_settings(section):
 
 
 def load_run(folder: str) -> Run:
-    """The run in `folder` with the best weights, ready to detect. InputError if it is missing, unfinished or damaged."""
+    """The run in `folder` with the best weights, ready to detect. InputError if missing, unfinished or damaged."""
     config = read_config(folder)
     path = os.path.join(folder, BEST)
     if not os.path.isfile(path):

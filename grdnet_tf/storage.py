@@ -15,7 +15,7 @@ _STATE = "state.json"
 def write_file(path: str, write: Callable) -> None:
     """Call `write(stream)` on a binary stream that becomes `path` only when all of it is on the disk.
 
-    A full disk or a kill leaves what stood under `path` before. Raises InputError naming `path` if it cannot be written.
+    A full disk or a kill leaves what stood under `path` before. Raises InputError naming `path` on failure.
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:

@@ -157,7 +157,8 @@ def make_callbacks(model, config, data, held_out, folder, steps):
                                          train.min_learning_rate)
         parts["plateau"] = plateau
         found.append(plateau)
-    keeper = callbacks.ExactResume(os.path.join(folder, runs.CHECKPOINTS), steps, parts, average, train.checkpoint_steps)
+    keeper = callbacks.ExactResume(os.path.join(folder, runs.CHECKPOINTS), steps, parts, average,
+                                   train.checkpoint_steps)
     return found + [best, keeper]
 
 
@@ -179,15 +180,17 @@ def fit_span(model, config, data, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     stream = training_set(model, config, data, epoch * steps + step)
     parts[0].step = epoch * steps + step
-    model.fit(stream, initial_epoch=epoch, epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step,
-              validation_data=held_out, callbacks=parts, verbose=1 if sys.stdout.isatty() else 2)
+    model.fit(stream, initial_epoch=epoch, epochs=epoch + 1 if step else config.train.epochs,
+              steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts,
+              verbose=1 if sys.stdout.isatty() else 2)
 
 
 def summary(model, config, data, parts, steps):
     """The figures of a finished run."""
     log, best = parts[-1].parts["log"], parts[-1].parts["best"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor, "best_epoch": best.epoch,
-            "best": best.value, "figures": log.rows[-1], "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": round(peak / 2**20, 1), "train_images": len(data.train), "held_out_images": len(data.held_out),
-            "skipped": [list(entry) for entry in data.skipped], "weights_sha256": fingerprint(network_arrays(model))}
+    return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
+            "best_epoch": best.epoch, "best": best.value, "figures": log.rows[-1], "minutes": round(log.minutes(), 3),
+            "peak_rss_mb": round(peak / 2**20, 1), "train_images": len(data.train),
+            "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
+            "weights_sha256": fingerprint(network_arrays(model))}

@@ -53,6 +53,7 @@ def _restore(variables, arrays, source):
     for name, variable in variables.items():
         if name not in arrays or tuple(arrays[name].shape) != tuple(variable.shape):
             found = "missing" if name not in arrays else f"of shape {arrays[name].shape}"
-            raise InputError(f"{source}: another architecture: {name} is {found}, the model needs {tuple(variable.shape)}")
+            raise InputError(f"{source}: another architecture: {name} is {found}, "
+                             f"the model needs {tuple(variable.shape)}")
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -84,7 +84,7 @@ def test_grey_among_colour_is_one_error(data):
     cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     found = data_check.check(str(data))
     assert len(found.errors) == 1 and "005.png: grey" in found.errors[0]
-    assert found.facts[1][4] == "1/3"
+    assert found.facts[1][3] == "1/3"
 
 
 @pytest.mark.parametrize("size,new", [((64, 64), (16, 16)), ((50, 70), (32, 24)), ((16, 16), (40, 24))])
@@ -99,3 +99,10 @@ def test_wrong_folder_and_size(tmp_path, capsys):
     assert data_check.main([str(tmp_path), "--size", "0", "64"]) == 2
     assert data_check.main([str(tmp_path)]) == 1  # a folder without train/good
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_real_pills(real_data):
+    found = data_check.check(real_data("pill"))
+    assert found.errors == [] and found.warnings == []
+    assert found.facts[1][:5] == ["train/good", "267", "256 x 256", "3", "8"]
+    assert sum(int(line[1]) for line in found.facts[2:]) == 167 and all(line[7] != "-" for line in found.facts[1:])

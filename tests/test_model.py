@@ -35,8 +35,8 @@ def changed(before, after):
 
 
 @pytest.mark.parametrize("options", [
-    dict(bottleneck="crae"), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False), dict(stem=4),
-    dict(segmenter_stride=2), dict(segmenter_difference=True)], ids=str)
+    dict(bottleneck="crae"), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False),
+    dict(stem=4), dict(segmenter_stride=2), dict(segmenter_difference=True)], ids=str)
 def test_every_architecture_detects_and_trains(options):
     model = tiny(**options)
     model.compile(learning_rate=1e-3)
@@ -272,7 +272,7 @@ def test_weights_go_into_a_model_of_the_same_architecture_only():
 
 
 def test_it_overfits_eight_pictures():
-    """Eight pictures, each with one bright patch as the defect: after 150 steps the map marks the patches and little else."""
+    """Eight pictures, each with one bright patch as the defect: after 150 steps the map marks them and little else."""
     rng = np.random.default_rng(0)
     image = (0.3 + 0.1 * rng.random((8, 16, 16, 1))).astype(np.float32)
     noisy, mask = image.copy(), np.zeros_like(image)
@@ -284,4 +284,5 @@ def test_it_overfits_eight_pictures():
     first = model.evaluate(data.take(1), verbose=0, return_dict=True)
     model.fit(data, verbose=0)
     last = model.evaluate(data.take(1), verbose=0, return_dict=True)
-    assert last["pixel_ap"] > 0.98 and last["l1"] < 0.5 * first["l1"] and last["segmentation"] < 0.2 * first["segmentation"]
+    assert last["pixel_ap"] > 0.98 and last["l1"] < 0.5 * first["l1"]
+    assert last["segmentation"] < 0.2 * first["segmentation"]
