@@ -14,7 +14,9 @@ from .storage import write_json, write_text
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
 KEYS = ("image_auroc", "image_ap", "accuracy", "pixel_auroc", "pixel_ap", "aupro")
-NOT_SETTINGS = ("data.root", "train.seed")  # what tells data and repetitions apart, not variants of the method
+# What tells data and repetitions apart, and what changes no figure: not variants of the method.
+NOT_SETTINGS = ("data.root", "train.seed", "train.image_every", "train.checkpoint_steps", "train.deterministic",
+                "data.cache", "data.cache_gb", "data.parallel_calls")
 
 
 class Entry(NamedTuple):
@@ -36,7 +38,7 @@ def read(run, settings, folder=None) -> Entry:
 
 
 def differing(entries: List[Entry]) -> List[str]:
-    """The settings that are not the same in all runs, without the seed and the data folder."""
+    """The settings that are not the same in all runs, but for those of `NOT_SETTINGS`."""
     keys = sorted({key for entry in entries for key in entry.settings})
     return [key for key in keys if key not in NOT_SETTINGS
             and len({repr(entry.settings.get(key)) for entry in entries}) > 1]

@@ -28,7 +28,7 @@ def make(folder, image, pixel, *options, n_images=10, reading=""):
 @pytest.fixture
 def four(tmp_path):
     return [make(tmp_path / "a", 0.90, 0.80, "train.epochs=10", "train.seed=0"),
-            make(tmp_path / "b", 0.94, 0.90, "train.epochs=10", "train.seed=1"),
+            make(tmp_path / "b", 0.94, 0.90, "train.epochs=10", "train.seed=1", "data.cache=none"),
             make(tmp_path / "c", 0.99, None, "train.epochs=35", "train.seed=0"),
             make(tmp_path / "d", 0.70, 0.60, "train.epochs=35", "data.root=/data/nut")]
 
