@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from . import scoring
 from .errors import InputError
 
-SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shade", "texture")
+SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "texture")
+PASTED = ("own_texture", "cut_paste", "texture")  # pieces from elsewhere
 
 STRENGTH = {  # by how much, lowest and highest, a source is also made lighter or darker
     "own_texture": (0.05, 0.3),
@@ -27,15 +29,16 @@ TEXTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 class SourceDraws(NamedTuple):
     """Uniforms in [0, 1) of one batch. A sample shows one source, so the sources share them."""
 
-    scalars: tf.Tensor  # (B, 8): colour (0-2), lighten (3), strength (4), orientation (5), place y, x (6-7)
+    scalars: tf.Tensor  # (B, 8): colour (0-2), lighten (3), strength (4), orientation (5), place y, x (6-7) or shift
     grid: tf.Tensor  # (B, PATCHES, PATCHES, 3): colours of the lattice, or place y, x of each patch
     pixels: tf.Tensor  # (B, H, W, C), only drawn for color_pixel
 
 
-def source_image(names, index, image, mask, draws, textures=None):
+def source_image(names, index, image, mask, draws, textures=None, matched=None):
     """What each picture shows of its own source, names[index], in [0, 1]: (B, H, W, C).
 
-    index (B,) int; mask (B, H, W, 1) is where it will be seen. Only what `names` need is computed.
+    index (B,) int; mask (B, H, W, 1) is where it will be seen. Only what `names` need is computed. Where `matched` (B,)
+    bool, a pasted source takes on the mean colour of what it covers, instead of being made lighter or darker.
     """
     _, height, width, channels = image.shape
     views = {}  # name -> picture; own_texture and cut_paste share one, for the look-up is what costs
@@ -48,8 +51,11 @@ def source_image(names, index, image, mask, draws, textures=None):
         views["color_pixel",] = draws.pixels
     if "shade" in names:
         views["shade",] = image
-    if "own_texture" in names or "cut_paste" in names:
-        views["own_texture", "cut_paste"] = _moved(image, draws, _is_any(index, names, ("own_texture",)))
+    if "smooth" in names:
+        views["smooth",] = scoring.pooled(image, min(height, width) // 12 | 1)
+    if {"own_texture", "cut_paste", "shift"} & set(names):
+        views["own_texture", "cut_paste", "shift"] = _moved(image, draws, _is_any(index, names, ("own_texture",)),
+                                                            _is_any(index, names, ("shift",)))
     if "texture" in names:
         views["texture",] = _texture_crop(textures, draws.scalars, height, width)
     (_, shown), *others = views.items()
@@ -59,6 +65,10 @@ def source_image(names, index, image, mask, draws, textures=None):
     if not strongest.any():
         return shown
     weakest, strongest = tf.gather(weakest, index), tf.gather(strongest, index)
+    if matched is not None:
+        matched = matched & _is_any(index, names, PASTED)
+        shown = select(matched, shown + _mean(image - shown, mask), shown)
+        weakest, strongest = tf.where(matched, 0.0, weakest), tf.where(matched, 0.0, strongest)
     return _regain(shown, image, mask, draws.scalars[:, 3], weakest + (strongest - weakest) * draws.scalars[:, 4])
 
 
@@ -108,18 +118,23 @@ def _smooth(grid, height, width):
     return grid
 
 
-def _moved(image, draws, shuffled):
+def _moved(image, draws, shuffled, shifted):
     """Another place of the same picture, mirrored or transposed; pixels stay whole.
 
-    cut_paste moves the picture as a whole; where `shuffled` (B,) each patch of a grid comes from a place of its own.
+    cut_paste moves the picture as a whole; where `shuffled` (B,) each patch of a grid comes from a place of its own;
+    where `shifted` the picture is only moved, by 1/64 to 1/12 of the shorter side.
     """
     _, height, width, _ = image.shape
     place = tf.where(shuffled[:, None, None, None], draws.grid[..., :2], draws.scalars[:, None, None, 6:8])
-    place = tf.cast(place * [height, width], tf.int32)  # (B, PATCHES, PATCHES, 2)
+    place = place * [float(height), float(width)]  # (B, PATCHES, PATCHES, 2)
+    angle, far = 2.0 * np.pi * draws.scalars[:, 6], draws.scalars[:, 7]
+    far = min(height, width) / 64.0 * tf.exp(far * float(np.log(64.0 / 12.0)))
+    near = tf.round(tf.stack([tf.sin(angle) * far, tf.cos(angle) * far], 1))  # (B, 2)
+    place = tf.cast(tf.where(shifted[:, None, None, None], near[:, None, None, :], place), tf.int32)
     # Which patch a pixel lies in does not depend on the sample, so nearest enlargement is two gathers by constants.
     rows, columns = np.arange(height) * PATCHES // height, np.arange(width) * PATCHES // width
     place = tf.gather(tf.gather(place, rows, axis=1), columns, axis=2)  # (B, H, W, 2)
-    y, x = _oriented(draws.scalars[:, 5], height, width)
+    y, x = _oriented(tf.where(shifted, 0.0, draws.scalars[:, 5]), height, width)
     return look_up(image, y + place[..., 0], x + place[..., 1])
 
 
@@ -129,10 +144,15 @@ def _regain(shown, image, mask, lighten, strength):
     The brighter the picture is under the mask, the likelier it darkens: the other way it would often change nothing.
     A strength of 0 leaves every bit as it is.
     """
-    inside = tf.reduce_sum(mask, (1, 2, 3))
-    brightness = tf.reduce_sum(image * mask, (1, 2, 3)) / (tf.maximum(inside, 1.0) * image.shape[3])
+    brightness = tf.reduce_mean(_mean(image, mask), (1, 2, 3))
     signed = tf.where(lighten < brightness, -strength, strength)[:, None, None, None]
     return tf.clip_by_value(shown * (1.0 + signed) + 0.1 * signed, 0.0, 1.0)  # the offset shows on black
+
+
+def _mean(values, mask):
+    """Mean of (B, H, W, C) inside the mask, by channel: (B, 1, 1, C); 0 where it is empty."""
+    inside = tf.reduce_sum(mask, (1, 2), keepdims=True)
+    return tf.reduce_sum(values * mask, (1, 2), keepdims=True) / tf.maximum(inside, 1.0)
 
 
 def _texture_crop(textures, scalars, height, width):

@@ -49,8 +49,10 @@ class Noise:
     scales: Tuple[int, ...] = option((0, 5), low=0, high=5, length=2)  # lattice cells per axis: 2^low .. 2^high
     min_area: int = option(8, low=0)                                   # pixels; a smaller mask is emptied
     opacity: Tuple[float, ...] = option((0.2, 1.0), low=0.0, high=1.0, length=2)
+    soft_edges: float = option(0.0, low=0.0, high=1.0)                 # share of defects that fade towards their edge
+    matched: float = option(0.0, low=0.0, high=1.0)                    # share of pasted defects of the covered colour
     rotation: float = option(1.5707963, low=0.0, high=3.1415927)       # rad, of the noise
-    within_roi: bool = option(False)
+    within_roi: float = option(0.0, low=0.0, high=1.0)                 # share of defects inside the ROI; others anywhere
     sources: Dict[str, float] = option({"color_blob": 1.0}, low=0.0)   # name: weight, see anomaly_sources.py
     shapes: Dict[str, float] = option({"blob": 1.0}, low=0.0)          # name: weight, see anomaly_shapes.py
     textures: Optional[str] = option(None, optional=True)              # folder, for the source `texture`

@@ -11,11 +11,12 @@ from typing import NamedTuple, Tuple
 import numpy as np
 import tensorflow as tf
 
-from . import anomaly_shapes, anomaly_sources
+from . import anomaly_shapes, anomaly_sources, scoring
 from .anomaly_shapes import column
 from .errors import InputError
 
 VISIBLE = 2.0 / 255.0  # a defect that changes its pixels by less than this on average is not drawn
+NEIGHBOURHOOD = 5  # pixels; where it has changed less than VISIBLE on average, the mask does not ask for a find
 
 
 class NoiseSettings(NamedTuple):
@@ -38,8 +39,10 @@ class NoiseSettings(NamedTuple):
     scales: Tuple[int, int] = (0, 5)  # 2^k lattice cells, k drawn for each axis by itself
     min_area: int = 10  # pixels; a smaller mask is emptied, its picture stays as it was
     opacity: Tuple[float, float] = (0.3, 1.0)  # share of the source in the blend: 1 replaces, 0.1 is a faint stain
+    soft_edges: float = 0.0  # share of the defects whose opacity fades towards their edge, as a stain's does
+    matched: float = 0.0  # share of the pasted defects that have the mean colour of what they cover: structure alone
     rotation: float = np.pi / 2  # radians; the noise is turned by an angle within +-rotation
-    within_roi: bool = False  # nothing is drawn outside the region of interest
+    within_roi: float = 0.0  # share of the defects that lie inside the region of interest; the others lie anywhere
     sources: Tuple[Tuple[str, float], ...] = (("color_image", 1.0),)  # (name, weight) out of anomaly_sources.SOURCES
     shapes: Tuple[Tuple[str, float], ...] = (("blob", 1.0),)  # (name, weight) out of anomaly_shapes.SHAPES
 
@@ -58,6 +61,7 @@ class Draws(NamedTuple):
     shape: tf.Tensor  # (B, 16): the parameters of the drawn shape
     source: anomaly_sources.SourceDraws
     lattice: tf.Tensor  # (B, n, n): directions of the gradients
+    finish: tf.Tensor  # (B, 3): soft edges, matched, within the region of interest
 
 
 def perturb(image, roi, seed, settings, textures=None):
@@ -77,19 +81,27 @@ def perturb(image, roi, seed, settings, textures=None):
         shapes.setdefault("rectangle", 0.0)
         is_cut = source_index == list(sources).index("cut_paste")
         shape_index = tf.where(is_cut, list(shapes).index("rectangle"), shape_index)
-    mask = _draw_shapes(draws, settings, shapes, shape_index, roi if settings.within_roi else None, height, width)
-    mask = mask & (u[:, 0] < settings.probability)[:, None, None, None]
+    place = None
     if settings.within_roi and roi is not None:
-        mask = mask & (roi > 0.0)
+        place = tf.where((draws.finish[:, 2] < settings.within_roi)[:, None, None, None], roi, 1.0)
+    mask = _draw_shapes(draws, settings, shapes, shape_index, place, height, width)
+    mask = mask & (u[:, 0] < settings.probability)[:, None, None, None]
+    if place is not None:
+        mask = mask & (place > 0.0)
 
     seen = tf.cast(mask, tf.float32)
-    source = anomaly_sources.source_image(list(sources), source_index, image, seen, draws.source, textures)
+    matched = draws.finish[:, 1] < settings.matched if settings.matched else None
+    source = anomaly_sources.source_image(list(sources), source_index, image, seen, draws.source, textures, matched)
     opacity = _between(settings.opacity, u[:, 7])[:, None, None, None]
+    if settings.soft_edges:
+        soft = (draws.finish[:, 0] < settings.soft_edges)[:, None, None, None]
+        opacity *= tf.where(soft, _fading(seen), 1.0)
     blended = (1.0 - opacity) * image + opacity * source
 
     # A source may equal the picture (black on black), or nearly so: a mask there would ask the segmenter to guess.
     change = tf.reduce_max(tf.abs(blended - image), axis=3, keepdims=True)
-    mask = mask & (change > 1e-6)  # more than the rounding of the blend
+    near = scoring.pooled(change * seen, NEIGHBOURHOOD) > VISIBLE * scoring.pooled(seen, NEIGHBOURHOOD)
+    mask = mask & near & (change > 1e-6)  # more than the rounding of the blend
     seen = tf.cast(mask, tf.float32)
     area = tf.reduce_sum(seen, (1, 2, 3), keepdims=True)
     visible = tf.reduce_sum(change * seen, (1, 2, 3), keepdims=True) > VISIBLE * area
@@ -105,14 +117,14 @@ def sample(seed, settings, pixels=(0, 0, 1)):
     whatever else is in its batch.
     """
     nodes, patches = 2 ** settings.scales[1] + 1, anomaly_sources.PATCHES
-    sizes = [8, 16, 8, patches * patches * 3, nodes * nodes, int(np.prod(pixels))]
+    sizes = [8, 16, 8, patches * patches * 3, nodes * nodes, int(np.prod(pixels)), 3]
     numbers = tf.map_fn(lambda one: _uniform(one, sum(sizes)), seed, fn_output_signature=tf.float32)
     numbers = tf.ensure_shape(numbers, (None, sum(sizes)))
-    per_sample, shape, scalars, grid, lattice, colours = tf.split(numbers, sizes, 1)
+    per_sample, shape, scalars, grid, lattice, colours, finish = tf.split(numbers, sizes, 1)
     source = anomaly_sources.SourceDraws(
         scalars, tf.reshape(grid, (-1, patches, patches, 3)), tf.reshape(colours, (tf.shape(seed)[0], *pixels))
     )
-    return Draws(per_sample, shape, source, tf.reshape(lattice, (-1, nodes, nodes)))
+    return Draws(per_sample, shape, source, tf.reshape(lattice, (-1, nodes, nodes)), finish)
 
 
 def _uniform(seed, count):
@@ -193,6 +205,12 @@ def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
     return inside[..., None]
 
 
+def _fading(seen):
+    """1 where the mask is thickest, falling towards its edge over 1/16 of the side: (B, H, W, 1)."""
+    thick = scoring.pooled(seen, min(seen.shape[1:3]) // 16 | 1)
+    return thick / tf.maximum(tf.reduce_max(thick, (1, 2, 3), keepdims=True), 1e-6)
+
+
 def _between(pair, u):
     return pair[0] + (pair[1] - pair[0]) * u
 
@@ -205,7 +223,8 @@ def _choose(u, weighted):
 
 def check(settings, textures, channels):
     """The sources and shapes of weight above 0 as dicts name -> weight. Raises InputError naming the setting."""
-    for key, (low, high) in (("probability", (0.0, 1.0)), ("min_area", (0, np.inf)), ("rotation", (0.0, np.inf))):
+    for key, (low, high) in (("probability", (0.0, 1.0)), ("soft_edges", (0.0, 1.0)), ("matched", (0.0, 1.0)),
+                             ("within_roi", (0.0, 1.0)), ("min_area", (0, np.inf)), ("rotation", (0.0, np.inf))):
         if not low <= getattr(settings, key) <= high:
             raise InputError(f"noise.{key}: {getattr(settings, key)!r} is outside {low} to {high}")
     for key, (low, high) in (("threshold", (-1.0, 1.0)), ("scales", (0, 10)), ("opacity", (0.0, 1.0))):

@@ -108,7 +108,7 @@ class TestNoise:
 
 class TestSameEverywhere:
     def test_eager_graph_xla_and_tf_data(self):
-        settings = EVERYTHING._replace(within_roi=True)
+        settings = EVERYTHING._replace(within_roi=1.0)
         image, seed, texture = pictures(), seeds(6), tf.constant(textures())
         roi = np.zeros(image.shape[:3] + (1,), np.float32)
         roi[:, 10:40, 5:30] = 1.0
@@ -184,8 +184,9 @@ class TestPerturb:
         settings = ALWAYS._replace(sources=((name, 1.0),), opacity=(1.0, 1.0))
         full = perturb(image, None, seed, settings, textures())
         faint = perturb(image, None, seed, settings._replace(opacity=(0.5, 0.5)), textures())
-        np.testing.assert_array_equal(full.mask, faint.mask)
-        inside = full.mask.numpy() == 1.0
+        inside = faint.mask.numpy() == 1.0
+        assert (full.mask.numpy()[inside] == 1.0).all()  # what is seen at half the opacity is seen in full
+        assert inside.sum() > 0.7 * full.mask.numpy().sum() > 0
         expected = np.where(inside, 0.5 * image + 0.5 * full.noisy.numpy(), image)
         np.testing.assert_allclose(faint.noisy, expected, atol=1e-6)
 
@@ -229,12 +230,49 @@ class TestPerturb:
         assert mask.numpy().max() == 0.0
         np.testing.assert_array_equal(noisy, image)
 
+    def test_soft_edges_fade(self):
+        # A colour far from the picture's: at the edge of a mask the change is fainter than where the mask is thickest.
+        image = np.full((12, 64, 64, 1), 0.5, np.float32)
+        settings = ALWAYS._replace(opacity=(1.0, 1.0), scales=(1, 2), threshold=(0.1, 0.1), min_area=60)
+        hard = perturb(image, None, seeds(12), settings)
+        soft = perturb(image, None, seeds(12), settings._replace(soft_edges=1.0))
+        for one, other, mask in zip(hard.noisy.numpy(), soft.noisy.numpy(), soft.mask.numpy()):
+            if not mask.any():
+                continue
+            depth = cv2.distanceTransform(np.pad(mask[..., 0], 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+            share = (np.abs(other - 0.5) / np.maximum(np.abs(one - 0.5), 1e-6))[..., 0]
+            deepest = depth >= 0.9 * depth.max()
+            assert share[deepest].max() == pytest.approx(1.0, abs=0.02)
+            assert share[(depth > 0) & (depth <= 1)].mean() < 0.8 * share[deepest].mean()
+        np.testing.assert_array_equal(soft.noisy.numpy()[soft.mask.numpy() == 0], 0.5)
+
+    def test_matched_pieces_have_the_colour_of_what_they_cover(self):
+        image, seed = pictures(count=24, height=96, width=96), seeds(24)
+        settings = ALWAYS._replace(opacity=(1.0, 1.0), sources=(("cut_paste", 1.0),), min_area=30)
+        gaps = []
+        for share in (0.0, 1.0):
+            noisy, mask = perturb(image, None, seed, settings._replace(matched=share))
+            inside = mask.numpy() * np.ones_like(image)
+            gap = np.abs(((noisy.numpy() - image) * inside).sum((1, 2)) / np.maximum(inside.sum((1, 2)), 1.0))
+            gaps.append(gap[inside.sum((1, 2, 3)) > 0].mean())
+        assert gaps[1] < 0.01 < 0.03 < gaps[0]  # the mask loses a few pixels that do not differ: not exactly 0
+
+    def test_within_the_roi_as_a_share(self):
+        image, seed = pictures(count=200, height=24, width=24), seeds(200)
+        roi = np.zeros((200, 24, 24, 1), np.float32)
+        roi[:, 6:18, 6:18] = 1.0
+        settings = ALWAYS._replace(shapes=(("spot", 1.0),), within_roi=0.5)
+        mask = perturb(image, roi, seed, settings).mask.numpy()
+        outside = (mask * (1.0 - roi)).sum((1, 2, 3)) > 0
+        # Half of them lie anywhere; a free picture has 1 to 4 spots, each outside with 1 - 1/4, so nearly all show there.
+        assert 0.3 < outside.mean() < 0.6
+
     def test_within_the_roi(self):
         image, seed = pictures(count=32), seeds(32)
         roi = np.zeros((32, 48, 40, 1), np.float32)
         roi[:, 30:44, 4:20] = 1.0
         free = perturb(image, roi, seed, EVERYTHING, textures()).mask.numpy()
-        kept = perturb(image, roi, seed, EVERYTHING._replace(within_roi=True), textures()).mask.numpy()
+        kept = perturb(image, roi, seed, EVERYTHING._replace(within_roi=1.0), textures()).mask.numpy()
         assert (free * (1.0 - roi)).sum() > 0
         assert (kept * (1.0 - roi)).sum() == 0
         assert (kept.sum((1, 2, 3)) > 0).mean() > 0.7  # lines, spots and rectangles are centred inside the ROI
@@ -302,6 +340,27 @@ class TestSources:
             assert 0.05 <= abs(strength) <= 0.6
             assert low == pytest.approx(0.2 * (1 + strength) + 0.1 * strength, abs=1e-5)
             np.testing.assert_allclose(values, np.where(values < (low + high) / 2, low, high), atol=1e-6)
+
+    def test_shift_moves_the_picture_a_little(self):
+        image = pictures(height=64, width=64)
+        noisy = self.whole("shift", image)
+        for one, before in zip(noisy, image):
+            found = []
+            for dy in range(-6, 7):  # 1/12 of 64 pixels at most
+                for dx in range(-6, 7):
+                    moved = np.roll(before, (-dy, -dx), (0, 1))[6:-6, 6:-6]
+                    gap = np.abs(one[6:-6, 6:-6] - moved)
+                    found.append((np.nanmedian(gap), dy, dx))
+            least, dy, dx = min(found)
+            assert least < 0.02 and (dy, dx) != (0, 0)
+
+    def test_smooth_is_the_local_mean(self):
+        image = pictures(height=64, width=64)
+        noisy = self.whole("smooth", image)
+        for one, before in zip(noisy, image):
+            expected = cv2.blur(before, (5, 5), borderType=cv2.BORDER_REFLECT)[4:-4, 4:-4]  # 64 // 12 = 5
+            gap = np.abs(one[4:-4, 4:-4] - expected)
+            assert np.nanmax(gap) < 1e-5 and np.isfinite(gap).mean() > 0.5
 
     def test_shade_keeps_every_pixel_in_its_place(self):
         image = pictures()
