@@ -10,12 +10,14 @@ def loss_scaled(optimizer):
     return (keras.optimizers if KERAS_3 else keras.mixed_precision).LossScaleOptimizer(optimizer)
 
 
-def minimize(optimizer, loss, variables, tape):
+def minimize(optimizer, loss, variables, tape, clip_norm=0.0):
     """One update of `variables` along the gradient of `loss`, a scalar recorded on the persistent `tape`.
 
+    `clip_norm` > 0 bounds the norm of the whole gradient, that of all replicas together.
     Loss scaling: Keras 3 unscales within `apply_gradients`, Keras 2 wants a call of its own. Replicas: both stacks
     *sum* gradients over replicas, so the gradient of a mean over the replica's share of the batch is divided by their
-    number.
+    number. Keras 3 clips, and looks for overflow, before that sum, each replica by itself: where either matters,
+    every replica is given the mean of all, whose sum is the same.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     factor = tf.constant(1.0 / replicas)
@@ -25,6 +27,10 @@ def minimize(optimizer, loss, variables, tape):
     elif unscale:
         factor = optimizer.get_scaled_loss(factor)
     gradients = tape.gradient(loss, variables, output_gradients=factor)
+    if replicas > 1 and (clip_norm or (KERAS_3 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer))):
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+    if clip_norm:
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm * factor)
     optimizer.apply_gradients(zip(unscale(gradients) if unscale else gradients, variables))
 
 
@@ -41,3 +47,8 @@ def log_value(metric):
     value = metric.result()
     many = KERAS_3 and isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
     return tf.reshape(value, [1]) if many else value
+
+
+def all_layers(layer):
+    """`layer` and every layer within it, in an order that their classes alone decide: both stacks lack a public walk."""
+    return list(layer._flatten_layers())

@@ -74,10 +74,15 @@ def double(x):
 
     Keras' UpSampling2D has no XLA gradient on Keras 2 and `tf.repeat` costs a gather.
     """
-    shape = tf.shape(x)
-    b, h, w, c = shape[0], shape[1], shape[2], x.shape[-1]
+    b, h, w, c = sides(x)
     x = tf.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
     return tf.reshape(x, (b, 2 * h, 2 * w, c))
+
+
+def sides(x):
+    """The shape of x, Python numbers where they are known: a graph of fixed size then holds no shape arithmetic."""
+    dynamic = tf.shape(x) if None in x.shape.as_list() else None
+    return [dynamic[i] if known is None else known for i, known in enumerate(x.shape.as_list())]
 
 
 class Stage(keras.layers.Layer):

@@ -4,6 +4,7 @@
 
 A training batch is a dict {"image", "roi", "seed"} and, where the noise was made before, {"noisy", "mask"}: see README.
 """
+from types import MappingProxyType
 from typing import NamedTuple, Optional, Tuple
 
 import tensorflow as tf
@@ -61,7 +62,8 @@ class GRDNet(keras.Model):
     `second_encoder` no E2; then the objective's weight for it must be 0. `score_pool` is the side of the average pool
     in front of the score's maximum (21 in the paper). `segmenter_difference` shows the segmenter |X - X^| besides the
     two pictures of Fig. 2: it learns several times faster (docs/experiments.md).
-    `synchronized` batch norm is for several replicas.
+    `synchronized` batch norm is for several replicas. `architecture` holds these arguments: GRDNet(**architecture) is a
+    model of the same weights' shapes.
     """
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, widths=(32, 64, 128, 256, 512),
@@ -70,6 +72,12 @@ class GRDNet(keras.Model):
                  segmenter_widths=(32, 64, 128, 256, 512), segmenter_stride=1, segmenter_difference=False,
                  score_pool=21, name="grdnet"):
         super().__init__(name=name, dtype="float32")  # the parts follow the precision policy, the whole speaks float32
+        self.architecture = MappingProxyType(dict(  # a plain dict would become one of Keras' tracked containers
+            image_size=tuple(image_size), channels=channels, widths=tuple(widths), latent=latent, stem=stem,
+            blocks=blocks, bottleneck=bottleneck, residual=residual, batch_norm=batch_norm, synchronized=synchronized,
+            second_encoder=second_encoder, discriminator_widths=discriminator_widths,
+            segmenter_widths=tuple(segmenter_widths), segmenter_stride=segmenter_stride,
+            segmenter_difference=segmenter_difference, score_pool=score_pool))
         self.image_size, self.channels, self.score_pool = tuple(image_size), channels, score_pool
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
         stride = 2 ** len(widths)
@@ -110,13 +118,15 @@ class GRDNet(keras.Model):
         return self.segmenter(tf.concat(seen, axis=-1), training=training)
 
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
-                learning_rate=1e-4, objective: Objective = Objective(), noise=None, textures=None, jit_compile=None,
-                **options):
+                learning_rate=1e-4, clip_norm=0.0, objective: Objective = Objective(), noise=None, textures=None,
+                jit_compile=None, **options):
         """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
 
         `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows
         its learning rate, so that a LearningRateScheduler steers all three.
-        `noise` is a `perlin.NoiseSettings` (default: its defaults) for batches that come without "noisy" and "mask".
+        `clip_norm` > 0 bounds the norm of each network's whole gradient, over all replicas.
+        `noise` is a `perlin.NoiseSettings` (default: its defaults) for batches that come without "noisy" and "mask";
+        `textures` (T, h, w, C) uint8 are the pictures of its source "texture".
         `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer
         is wrapped for loss scaling.
         """
@@ -126,7 +136,8 @@ class GRDNet(keras.Model):
             raise ValueError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
         if jit_compile is None:
             jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        self.objective, self.textures = objective, textures
+        self.objective, self.clip_norm = objective, clip_norm
+        self.textures = None if textures is None else tf.constant(textures)  # once, not a copy in every graph
         self.noise = noise if noise is not None else perlin.NoiseSettings()
         leader = generator_optimizer if generator_optimizer is not None else keras.optimizers.Adam(learning_rate)
         optimizers = [leader] + [given if given is not None else keras.optimizers.Adam(_Follow(leader))
@@ -232,7 +243,8 @@ class GRDNet(keras.Model):
             objectives = self.objectives(terms)
         for name, loss in objectives.items():
             if loss is not None:
-                minimize(getattr(self, f"{name}_optimizer"), loss, getattr(self, name).trainable_variables, tape)
+                minimize(getattr(self, f"{name}_optimizer"), loss, getattr(self, name).trainable_variables, tape,
+                         self.clip_norm)
         del tape
         self._track(batch, terms, objectives)
         return {name: log_value(tracker) for name, tracker in self.trackers.items()}

@@ -6,6 +6,7 @@ from .regions import label_found
 from .scoring import pooled
 
 BLUE, ORANGE, RED = (40, 90, 255), (255, 150, 0), (235, 20, 20)  # ROI, ground truth, found: RGB
+IMAGE_SHARE = 0.55  # of the picture where the map's colours lie over it
 _INK, _PAPER, _BAR = (60, 60, 60), 255, 22
 
 
@@ -28,7 +29,7 @@ def draw_sheet(seen, threshold, pool=21, min_area=1, side=256):
               ("overlay", _outlines(image, seen, found > 0, side)),
               ("anomaly map", jet(amap)), (f"pooled {pool} x {pool}, max {smooth.max():.3f}", jet(smooth)),
               (f"regions: {count}" if threshold is not None else "regions: no threshold", _coloured(found)),
-              ("image and map", cv2.addWeighted(image, 0.55, jet(amap), 0.45, 0))]
+              ("image and map", cv2.addWeighted(image, IMAGE_SHARE, jet(amap), 1 - IMAGE_SHARE, 0))]
     cells = [_titled(_fit(panel, side), title) for title, panel in panels]
     return np.vstack([np.hstack(cells[:4]), np.hstack(cells[4:])])
 

@@ -1,5 +1,8 @@
 """From an anomaly map to one score an image: the maximum of its local average (GRD-Net, section 3: eta)."""
+import numpy as np
 import tensorflow as tf
+
+from .layers import sides
 
 
 def pooled(anomaly_map, pool=21):
@@ -40,7 +43,7 @@ def anomaly_score(anomaly_map, pool=21, roi=None):
 
 def _window_mean(x, pool, axis):
     """Mean over windows of `pool` values along one axis, of the values inside the picture."""
-    size = tf.shape(x)[axis]
+    size = sides(x)[axis]
     before = (pool - 1) // 2  # as "SAME": an even window reaches one further to the right
     after = pool - 1 - before
     width, taken, total = 1, 0, 0.0
@@ -51,13 +54,17 @@ def _window_mean(x, pool, axis):
             taken += width
         if 2 * width > pool:
             break
-        length = tf.shape(sums)[axis] - width
+        length = sides(sums)[axis] - width
         sums = _cut(sums, 0, length, axis) + _cut(sums, width, length, axis)
         width *= 2
+    shape = [-1 if i == axis else 1 for i in range(4)]
+    if isinstance(size, int):  # a constant of the graph, which TensorRT needs
+        index = np.arange(size)
+        count = np.minimum(index + after + 1, size) - np.maximum(index - before, 0)
+        return total / count.astype(np.float32).reshape(shape)
     index = tf.range(size)
     count = tf.minimum(index + after + 1, size) - tf.maximum(index - before, 0)
-    mean = total / tf.reshape(tf.cast(count, tf.float32), [-1 if i == axis else 1 for i in range(4)])
-    return tf.ensure_shape(mean, x.shape)
+    return tf.ensure_shape(total / tf.reshape(tf.cast(count, tf.float32), shape), x.shape)
 
 
 def _cut(x, start, length, axis):

@@ -1,0 +1,50 @@
+"""The inference half of a trained GRDNet: no second encoder, no discriminator, batch norm folded into the convolutions.
+
+    y = gamma (conv(x) - mean) / sqrt(variance + epsilon) + beta  =  conv'(x) + bias',
+    kernel' = kernel s,  bias' = beta - mean s,  s = gamma / sqrt(variance + epsilon), one number an output channel.
+"""
+import numpy as np
+
+from ..compat import all_layers, keras
+from ..layers import ConvBlock
+from ..model import GRDNet
+
+TRAINING_ONLY = dict(batch_norm=False, synchronized=False, second_encoder=False, discriminator_widths=None)
+
+
+def inference_half(model, image_size=None) -> GRDNet:
+    """A new GRDNet that detects as `model` does, up to rounding, with no more weights than that takes.
+
+    `image_size` (H, W), default that of `model`: the size that the new model is for (not with the bottleneck "drae").
+    """
+    plain = GRDNet(**{**model.architecture, **TRAINING_ONLY, "image_size": tuple(image_size or model.image_size)})
+    for trained, folded in zip(_parts(model), _parts(plain)):
+        norms = {id(block.conv): block.norm for block in all_layers(trained) if isinstance(block, ConvBlock)}
+        for source, target in zip(_weighted(trained), _weighted(folded)):
+            target.set_weights(_folded(source, norms.get(id(source))))
+    return plain
+
+
+def parameters(model) -> int:
+    """Numbers that inference needs."""
+    return sum(int(np.prod(weight.shape)) for part in _parts(model) for weight in part.weights)
+
+
+def _parts(model):
+    return model.generator.encoder, model.generator.decoder, model.segmenter
+
+
+def _weighted(network):
+    """The convolutions and dense layers of a network, in the same order for two of the same architecture."""
+    return [layer for layer in all_layers(network) if hasattr(layer, "kernel")]
+
+
+def _folded(layer, norm):
+    """[kernel, bias] of `layer` followed by `norm`, as float32; without `norm` its own weights."""
+    weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
+    if norm is not None:
+        gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
+        scale = gamma / np.sqrt(variance + norm.epsilon)
+        transposed = isinstance(layer, keras.layers.Conv2DTranspose)  # its kernel is (height, width, out, in)
+        weights = [weights[0] * (scale[:, None] if transposed else scale), beta - mean * scale]
+    return [weight.astype(np.float32) for weight in weights]

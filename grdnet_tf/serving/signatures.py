@@ -1,0 +1,172 @@
+"""What a server can ask an exported model: each signature's inputs and outputs, and the SavedModel that holds them.
+
+    serving_default   images (N, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map
+    serve_uint8       images (N, H, W, C) uint8            -> the same
+    score             images (N, H, W, C) float32 [0, 1]   -> score, is_anomalous
+    serve_roi         images, roi (N, H, W, 1) float32     -> score, is_anomalous, anomaly_map, valid; 0 outside the ROI
+    serve_bytes       image_bytes (N,) string              -> score, is_anomalous, anomaly_map, valid
+    serve_bytes_roi   image_bytes, roi_bytes (N,) string   -> the same, 0 outside the ROI
+    serve_bytes_map   image_bytes (N,) string              -> score, is_anomalous, valid, overlay_bytes (N,) string: PNG
+    static_b<n>       images (n, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map; shapes fixed, for TensorRT
+
+score (N,) float32, anomaly_map (N, H, W, 1) float32, both in [0, 1]; is_anomalous and valid (N,) int32 of 0 or 1.
+is_anomalous is 1 where the score is above the threshold. What is no picture, pixels that are not finite or outside
+[0, 1], an empty ROI, has valid 0, is_anomalous 1, score 1 and a map of ones, and does not touch the other rows.
+"""
+import contextlib
+import io
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ..compat import keras
+from ..decoding import decode_region, decode_resize
+from ..pictures import IMAGE_SHARE, jet
+
+MAX_PIXELS = 50_000_000  # of one picture: 600 MB while it is resized
+
+
+class Signature(NamedTuple):
+    """A function of tensors, and what it takes: one `tf.TensorSpec` an argument, named as it is."""
+    function: object
+    inputs: tuple
+
+
+def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> dict:
+    """{name: Signature} of `model`, a `folding.inference_half`, at its own picture size.
+
+    Args:
+      thresholds: as `calibration.calibrate` gives them; "image" decides, with a ROI "image_roi" where there is one.
+      batch_sizes: of the static signatures.
+      max_pixels: a picture whose header claims more is not decoded.
+    """
+    height, width, channels = size = (*model.image_size, model.channels)
+    plain = decision_threshold(thresholds["image"]["value"])
+    inside = decision_threshold(thresholds.get("image_roi", thresholds["image"])["value"])
+
+    def detect(images):
+        return _detect(model, images, plain)
+
+    def judged(found):
+        return {name: found[name] for name in ("score", "is_anomalous")}
+
+    def mapped(found):
+        return dict(judged(found), anomaly_map=found["anomaly_map"])
+
+    def serving_default(images):
+        return mapped(detect(tf.ensure_shape(images, (None, *size))))
+
+    def serve_uint8(images):
+        return mapped(detect(tf.cast(tf.ensure_shape(images, (None, *size)), tf.float32) / 255.0))
+
+    def score(images):
+        return judged(detect(tf.ensure_shape(images, (None, *size))))
+
+    def serve_roi(images, roi):
+        roi = tf.ensure_shape(roi, (None, height, width, 1))
+        return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi)
+
+    def decode(image_bytes):
+        return decode_resize(image_bytes, (height, width), channels, max_pixels),
+
+    def serve_bytes(image_bytes):
+        images, = _decode_each(decode, [image_bytes], [size])
+        return detect(images)
+
+    def serve_bytes_roi(image_bytes, roi_bytes):
+        def decode_both(image_bytes, roi_bytes):
+            region = decode_region(roi_bytes, (height, width), max_pixels)
+            return *decode(image_bytes), tf.cast(region, tf.float32)
+
+        images, roi = _decode_each(decode_both, [image_bytes, roi_bytes], [size, (height, width, 1)])
+        return _detect(model, images, inside, roi)
+
+    def serve_bytes_map(image_bytes):
+        images, = _decode_each(decode, [image_bytes], [size])
+        found = detect(images)
+        return dict(judged(found), valid=found["valid"], overlay_bytes=_overlays(images, found["anomaly_map"]))
+
+    images = tf.TensorSpec((None, *size), tf.float32, "images")
+    image_bytes, roi_bytes = (tf.TensorSpec((None,), tf.string, name) for name in ("image_bytes", "roi_bytes"))
+    found = {
+        "serving_default": Signature(serving_default, (images,)),
+        "serve_uint8": Signature(serve_uint8, (tf.TensorSpec((None, *size), tf.uint8, "images"),)),
+        "score": Signature(score, (images,)),
+        "serve_roi": Signature(serve_roi, (images, tf.TensorSpec((None, height, width, 1), tf.float32, "roi"))),
+        "serve_bytes": Signature(serve_bytes, (image_bytes,)),
+        "serve_bytes_roi": Signature(serve_bytes_roi, (image_bytes, roi_bytes)),
+        "serve_bytes_map": Signature(serve_bytes_map, (image_bytes,)),
+    }
+    for batch in batch_sizes:
+        found[f"static_b{batch}"] = Signature(lambda images: mapped(detect(images)),
+                                              (tf.TensorSpec((batch, *size), tf.float32, "images"),))
+    return found
+
+
+def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> None:
+    """Write `signatures` as a SavedModel to `folder`. The weights are in it once."""
+    archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
+    for name, signature in signatures(model, thresholds, batch_sizes, max_pixels).items():
+        archive.add_endpoint(name, signature.function, list(signature.inputs))
+    with contextlib.redirect_stdout(io.StringIO()):  # a page on every signature
+        archive.write_out(folder)
+
+
+def decision_threshold(value: float) -> np.float32:
+    """The largest float32 not above `value`: a float32 score exceeds the one exactly when it exceeds the other."""
+    rounded = np.float32(value)
+    return rounded if rounded <= value else np.nextafter(rounded, np.float32(-np.inf))
+
+
+def _detect(model, images, threshold, roi=None):
+    """All outputs but the overlay. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual"."""
+    sound = _everywhere(tf.abs(images - 0.5) < 0.501)  # NaN compares as false; resizing may leave [0, 1] by a rounding
+    if roi is not None:
+        inside = tf.where(roi > 0, 1.0, 0.0)
+        sound = tf.logical_and(sound, _everywhere(tf.abs(roi) < np.float32(np.inf)))
+        sound = tf.logical_and(sound, tf.reduce_max(inside, axis=[1, 2, 3]) > 0.5)
+    found = model(tf.where(_rows(sound), images, 0.0), roi=None if roi is None else inside)
+    sound = tf.logical_and(sound, _everywhere(found.anomaly_map < 2.0))  # in half precision a network may overflow
+    score = tf.where(sound, found.score, 1.0)
+    return {"score": score, "is_anomalous": _flag(tf.logical_or(score > threshold, tf.logical_not(sound))),
+            "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
+
+
+def _everywhere(condition):
+    """(N, h, w, c) bool -> (N,): whether it holds at every pixel."""
+    return tf.reduce_min(tf.where(condition, 1.0, 0.0), axis=[1, 2, 3]) > 0.5
+
+
+def _rows(flags):
+    return flags[:, None, None, None]  # (N,) -> (N, 1, 1, 1)
+
+
+def _flag(condition):
+    return tf.cast(condition, tf.int32)
+
+
+def _decode_each(decode, contents, shapes):
+    """Files to pictures row by row, each on its own: one that fails becomes NaN and leaves the others alone.
+
+    Args:
+      decode: as many scalar strings as there are `contents` -> a tuple of tensors of `shapes`.
+      contents: tensors (N,) of strings.
+      shapes: of one row of each result.
+    """
+    nothing = tuple(tf.fill(shape, np.float32(np.nan)) for shape in shapes)
+
+    def one(row):
+        attempt = tf.data.Dataset.from_tensors(row).map(decode).ignore_errors()
+        return attempt.reduce(nothing, lambda _, pictures: pictures)
+
+    return tf.map_fn(one, tuple(contents), fn_output_signature=tuple(tf.TensorSpec(s, tf.float32) for s in shapes))
+
+
+def _overlays(images, anomaly_map):
+    """(N,) PNG files: the picture under the map in the jet colours, as the sheets of the evaluation show it."""
+    colours = tf.constant(jet(np.arange(256, dtype=np.float32)[None] / 255)[0])  # (256, 3) uint8
+    heat = tf.gather(colours, tf.cast(anomaly_map[..., 0] * 255 + 0.5, tf.int32))  # (N, H, W, 3)
+    picture = tf.floor(tf.where(tf.abs(images - 0.5) < 0.501, images, 0.0) * 255 + 0.5)  # one channel: broadcast
+    blended = tf.cast(tf.round(IMAGE_SHARE * picture + (1 - IMAGE_SHARE) * tf.cast(heat, tf.float32)), tf.uint8)
+    return tf.map_fn(tf.io.encode_png, blended, fn_output_signature=tf.TensorSpec((), tf.string))
