@@ -58,7 +58,8 @@ def test_tensors_of_strings():
 
 
 @pytest.mark.parametrize("dtype,field,values,expected", [
-    (tf.float32, "float_val", [0.5, 0.25, 1.0], [0.5, 0.25, 1.0]), (tf.float64, "double_val", [1e-300] * 3, [1e-300] * 3),
+    (tf.float32, "float_val", [0.5, 0.25, 1.0], [0.5, 0.25, 1.0]),
+    (tf.float64, "double_val", [1e-300, 2.0, 3.0], [1e-300, 2.0, 3.0]),
     (tf.int32, "int_val", [-7, 300, 0], [-7, 300, 0]), (tf.int64, "int64_val", [-2 ** 40], [-2 ** 40] * 3),
     (tf.bool, "bool_val", [True], [True] * 3), (tf.float32, "float_val", [], [0.0] * 3)])
 def test_tensors_sent_value_by_value(dtype, field, values, expected):
@@ -128,7 +129,8 @@ def other_server(tmp_path):
 
 
 def clients(port, **options):
-    return RestClient(f"http://127.0.0.1:{port}/", "vials", **options), GrpcClient(f"127.0.0.1:{port}", "vials", **options)
+    address = f"127.0.0.1:{port}"
+    return RestClient(f"http://{address}/", "vials", **options), GrpcClient(address, "vials", **options)
 
 
 def test_no_server(closed):

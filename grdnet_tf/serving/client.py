@@ -12,8 +12,8 @@ One file to copy: it needs the standard library and `requests` for REST or `grpc
 
     client.predict({"images": array}, "score")                   # a NumPy array (N, H, W, C) float32 in [0, 1]
 
-The messages of gRPC are encoded here, field by field, from the public .proto files of TensorFlow and TensorFlow Serving:
-their generated classes would bring a whole TensorFlow with them.
+The messages of gRPC are encoded here, field by field, after the public .proto files of TensorFlow and TensorFlow
+Serving: their generated classes would bring a whole TensorFlow with them.
 """
 import argparse
 import base64
@@ -24,7 +24,8 @@ import sys
 BRIEF = ("score", "is_anomalous", "valid")  # without the map, which is most of an answer
 DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 5: "DT_INT16", 6: "DT_INT8", 7: "DT_STRING",
           9: "DT_INT64", 10: "DT_BOOL", 17: "DT_UINT16", 22: "DT_UINT32", 23: "DT_UINT64"}
-FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}  # of a memoryview
+# The same as a memoryview names them.
+FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
 STRING = 7
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 

@@ -1,0 +1,137 @@
+"""What a server of exports needs besides them: DIR/serving, beside the folders of the models.
+
+    models.config  batching.config  monitoring.config  docker-compose.yml  client.py  README.md
+
+The settings are written once and then belong to the user: another export leaves them as they are, and only adds its
+model to models.config. client.py and README.md are written anew.
+"""
+import logging
+import os
+import re
+from typing import NamedTuple, Sequence, Tuple
+
+import yaml
+
+from ..errors import InputError
+from ..storage import write_text
+from .server_readme import README
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "serving"
+BATCH = 16  # pictures that the server merges at most
+
+
+class Description(NamedTuple):
+    """What the files say of an export."""
+    version: int
+    image_size: Tuple[int, int]  # (H, W) of the tensors; files are resized to it
+    channels: int
+    threshold: float             # a score above it is anomalous
+    batch_sizes: Sequence[int]   # of the static signatures
+    tensorflow: str              # version that wrote the export: the server must be as new
+
+
+def write_server_files(out_dir, model_name, description) -> str:
+    """Write OUT_DIR/serving for the model in OUT_DIR/`model_name`; returns that folder.
+
+    Raises: InputError for a name that a server or a shell would misread, or if a file cannot be written or is damaged.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", model_name) or model_name == FOLDER:
+        raise InputError(f"model name '{model_name}': expected letters, digits, '_', '-', '.', and not '{FOLDER}'")
+    folder = os.path.join(out_dir, FOLDER)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {folder}: {error.strerror}") from None
+    _add_model(os.path.join(folder, "models.config"), model_name)
+    _write_batching(os.path.join(folder, "batching.config"), max(description.batch_sizes, default=1))
+    for name, text in (("monitoring.config", MONITORING), ("docker-compose.yml", compose(description.tensorflow))):
+        if not os.path.exists(os.path.join(folder, name)):
+            write_text(os.path.join(folder, name), text)
+    from . import client
+
+    with open(client.__file__, encoding="utf-8") as stream:
+        write_text(os.path.join(folder, "client.py"), stream.read())
+    height, width = description.image_size
+    write_text(os.path.join(folder, "README.md"), README.format(
+        model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
+        channels=description.channels, threshold=f"{description.threshold:.6g}", tensorflow=description.tensorflow,
+        image=docker_image(description.tensorflow),
+        static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)"))
+    return folder
+
+
+def docker_image(tensorflow) -> str:
+    """A server loads what its own or an older TensorFlow wrote: the image of the same release, or a newer one."""
+    return f"tensorflow/serving:{tensorflow}"
+
+
+def compose(tensorflow) -> str:
+    """docker-compose.yml with one service for CPUs and, under the profile "gpu", one for NVIDIA GPUs."""
+    flags = ["--model_config_file=/models/serving/models.config", "--model_config_file_poll_wait_seconds=30",
+             "--monitoring_config_file=/models/serving/monitoring.config", "--enable_batching=true",
+             "--batching_parameters_file=/models/serving/batching.config"]
+    common = {"restart": "unless-stopped", "ports": ["8500:8500", "8501:8501"], "volumes": ["..:/models:ro"],
+              "command": flags}
+    gpu = {"resources": {"reservations": {"devices": [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]}}}
+    services = {"cpu": dict(common, image=docker_image(tensorflow), profiles=["cpu"]),
+                "gpu": dict(common, image=docker_image(tensorflow) + "-gpu", profiles=["gpu"], deploy=gpu)}
+    head = ("# docker compose --profile cpu up -d     or, on a machine with an NVIDIA GPU:\n"
+            "# docker compose --profile gpu up -d     gRPC on port 8500, REST on port 8501\n")
+    return head + yaml.dump({"services": services}, Dumper=_Whole, sort_keys=False, default_flow_style=False)
+
+
+class _Whole(yaml.SafeDumper):
+    """YAML without anchors: each service can be read and changed by itself."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def _add_model(path, model_name):
+    """models.config with a section for the model; sections that are there stay as they are."""
+    section = (f'  config {{\n    name: "{model_name}"\n    base_path: "/models/{model_name}"\n'
+               '    model_platform: "tensorflow"\n    model_version_policy { latest { num_versions: 1 } }\n  }\n')
+    if not os.path.exists(path):
+        write_text(path, f"model_config_list {{\n{section}}}\n")
+        return
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read().rstrip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if re.search(rf'\bname\s*:\s*["\']{re.escape(model_name)}["\']', text):
+        return
+    if not text.startswith("model_config_list") or not text.endswith("}"):
+        raise InputError(f"{path}: expected model_config_list {{ ... }}; repair it, or delete it and export again")
+    write_text(path, f"{text[:-1]}{section}}}\n")
+
+
+def _write_batching(path, static):
+    """batching.config; a server with batching refuses the warmup of a static signature that is larger than a batch."""
+    if not os.path.exists(path):
+        write_text(path, BATCHING.format(most=max(BATCH, static)))
+        return
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+    if found and int(found[1]) < static:
+        logger.warning("warning: %s: max_batch_size is %s, but a static signature takes %d pictures: the server would "
+                       "refuse its warmup; raise it", path, found[1], static)
+
+
+BATCHING = """\
+# Requests that wait together are answered together. Protocol buffer text of BatchingParameters.
+max_batch_size {{ value: {most} }}           # pictures at once, at most
+batch_timeout_micros {{ value: 1000 }}     # a lone request waits this long for company: 1 ms
+max_enqueued_batches {{ value: 64 }}       # what comes on top is refused at once (UNAVAILABLE) instead of waiting
+# num_batch_threads {{ value: 2 }}         # batches at the same time; default: one a core
+"""
+
+MONITORING = """\
+# Counters and latencies for Prometheus, on the REST port.
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
