@@ -61,7 +61,7 @@ python client.py --grpc localhost:8500 --model {model} --overlay pictures part.p
 
 | signature | input | output |
 |---|---|---|
-| `serving_default` | `images` float32 [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |
+| `serving_default` | `images` [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |
 | `serve_uint8` | `images` uint8, 0 to 255 | the same |
 | `score` | `images` float32 | `score`, `is_anomalous` |
 | `serve_bytes` | `image_bytes`, of mixed sizes | `score`, `is_anomalous`, `anomaly_map`, `valid` |
