@@ -139,19 +139,11 @@ def fitting_records(arguments, config, root, records):
                 raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")
             chosen = []
         else:
-            chosen = held_out(arguments, config, root)
+            home = config.data.root if os.path.isdir(config.data.root) else root
+            chosen = runs.held_out(arguments.run, config, home, arguments.roi)
         evaluation_data.check_apart(chosen, records)
         found[method] = chosen
     return found
-
-
-def held_out(arguments, config, root):
-    """The good pictures that the run did not train on."""
-    home = config.data.root if os.path.isdir(config.data.root) else root
-    skipped = []
-    if os.path.isfile(os.path.join(arguments.run, runs.SUMMARY)):
-        skipped = [path for path, _ in runs.read_summary(arguments.run)["skipped"]]
-    return evaluation_data.held_out_records(home, config.data.held_out, config.train.seed, skipped, arguments.roi)
 
 
 def find_thresholds(arguments, predictor, sources, has_roi):
@@ -172,16 +164,9 @@ def find_thresholds(arguments, predictor, sources, has_roi):
         if arguments.thresholds:
             raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on")
         return {}
-    samples = {method: calibration.collect(predictor.predict, predictor.batches(chosen), chosen, predictor.pool,
-                                           calibration.describe(method, chosen))
-               for method, chosen in sources.items()}
-    image, pixel = methods(arguments)
-    found = calibration.calibrate(samples[image], samples[pixel], image, pixel)
+    found = calibration.fit(predictor, sources, *methods(arguments))
     if plain and not any(method.startswith("best_f1") for method in sources):
-        try:
-            calibration.store(arguments.run, found, weights)
-        except InputError as error:  # a run on a read-only disk can be evaluated all the same
-            logging.warning("warning: %s", error)
+        calibration.keep(arguments.run, found, weights)
     return found
 
 

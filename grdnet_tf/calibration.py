@@ -1,5 +1,6 @@
 """Thresholds of a run: fitted on good images it did not train on, and kept with it in calibration.json."""
 import json
+import logging
 import os
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from .errors import InputError
 from .evaluation import scan
 from .pixel_histogram import PixelHistogram
 from .storage import write_json
+
+logger = logging.getLogger(__name__)
 
 FILE = "calibration.json"
 
@@ -65,6 +68,21 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
                 raise InputError(f"{samples.source}: {error}") from None
             found[key] = dict(threshold._asdict(), fitted_on=samples.source)
     return found
+
+
+def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD) -> dict:
+    """`calibrate` on what `predictor`, a `predicting.Predictor`, says of `sources`, {method: records to fit it on}."""
+    samples = {method: collect(predictor.predict, predictor.batches(chosen), chosen, predictor.pool,
+                               describe(method, chosen)) for method, chosen in sources.items()}
+    return calibrate(samples[image_method], samples[pixel_method], image_method, pixel_method)
+
+
+def keep(run: str, found: dict, weights_sha256: str) -> None:
+    """`store`, or only a warning where the run cannot be written to: it can be used all the same."""
+    try:
+        store(run, found, weights_sha256)
+    except InputError as error:
+        logger.warning("warning: %s", error)
 
 
 def store(run: str, found: dict, weights_sha256: str) -> None:

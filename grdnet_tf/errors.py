@@ -1,4 +1,4 @@
-"""The exceptions that a user meets: wrong input, and training that cannot go on."""
+"""The exceptions that a user meets: wrong input, training that cannot go on, an export that is not published."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class TrainingStopped(RuntimeError):
     """Training cannot go on; the message says at which step and why. Earlier checkpoints are untouched."""
+
+
+class ExportStopped(RuntimeError):
+    """An export failed its own check; the message says which. Nothing was published, versions that were there stand."""

@@ -9,7 +9,7 @@ import cv2
 
 from . import page
 from .errors import InputError
-from .storage import write_file, write_json, write_text
+from .storage import umask, write_file, write_json, write_text
 
 REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
 PICTURES = "pictures"
@@ -39,7 +39,7 @@ def write(folder: str, evaluation, sheets) -> None:
             write_text(os.path.join(aside, PAGE), page.build(evaluation, embedded))
             write_text(os.path.join(aside, PREDICTIONS), predictions(evaluation, pictures))
             write_text(os.path.join(aside, REGIONS), regions(evaluation.rows))
-            os.chmod(aside, 0o777 & ~_umask())  # mkdtemp makes it private
+            os.chmod(aside, 0o777 & ~umask())  # mkdtemp makes it private
             _put_in_place(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -145,9 +145,3 @@ def _put_in_place(aside, folder):
         os.rename(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from . import config as configuration
-from . import datasets
+from . import datasets, evaluation_data
 from .errors import InputError
 from .storage import read_arrays, write_json, write_text
 
@@ -155,3 +155,11 @@ def read_summary(folder: str) -> dict:
             return json.load(stream)
     except (OSError, ValueError):
         raise InputError(f"{folder}: no finished run ({SUMMARY} is missing or damaged)") from None
+
+
+def held_out(folder: str, config, home: str, roi: str = "auto") -> list:
+    """The checked good pictures in `home` that the run did not train on; empty where there are none any more."""
+    skipped = []
+    if os.path.isfile(os.path.join(folder, SUMMARY)):
+        skipped = [path for path, _ in read_summary(folder)["skipped"]]
+    return evaluation_data.held_out_records(home, config.data.held_out, config.train.seed, skipped, roi)

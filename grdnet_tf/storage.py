@@ -24,16 +24,37 @@ def write_file(path: str, write: Callable) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself must outlive a power cut
-        finally:
-            os.close(folder)
+        sync(os.path.dirname(os.path.abspath(path)))  # the rename itself must outlive a power cut
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def sync(path: str) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def umask() -> int:
+    """What a new folder's mode leaves out; `tempfile.mkdtemp` makes folders that nobody else may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: str, text: str) -> None:

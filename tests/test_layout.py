@@ -7,12 +7,13 @@ import os
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FILES = sorted(glob.glob(os.path.join(ROOT, "grdnet_tf", "*.py")) + glob.glob(os.path.join(ROOT, "*.py")))
+FOLDERS = ("grdnet_tf", os.path.join("grdnet_tf", "serving"), "")
+FILES = sorted(path for folder in FOLDERS for path in glob.glob(os.path.join(ROOT, folder, "*.py")))
 NAMES = {os.path.basename(path)[:-3] for path in FILES}
 FLOORS = {  # a file imports from its own floor or below; what is not named here stands on floor 0
     1: "networks pipeline weights",
     2: "model",
-    3: "calibration callbacks comparison evaluation predicting report serving",
+    3: "calibration callbacks comparison evaluation predicting report folding exporting",
     4: "data_check runs training train evaluate export",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -23,10 +24,10 @@ def imports_of(path):
     found = set()
     for node in ast.walk(ast.parse(open(path, encoding="utf-8").read(), path, feature_version=(3, 9))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("grdnet_tf.")}
+            found |= {alias.name.split(".")[-1] for alias in node.names if alias.name.startswith("grdnet_tf.")}
         elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "grdnet_tf"):
             inner = (node.module or "") if node.level else node.module[len("grdnet_tf."):]
-            found |= {inner.split(".")[0]} if inner else {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names} if inner in ("", "serving") else {inner.split(".")[-1]}
     return found & NAMES
 
 
@@ -47,10 +48,15 @@ def test_no_two_files_import_each_other():
         graph = {name: others for name, others in graph.items() if name not in free}
 
 
-@pytest.mark.parametrize("folder", [".", "grdnet_tf", "tests", "benchmarks"])
+@pytest.mark.parametrize("folder", [*FOLDERS, "tests", "benchmarks"])
 def test_source_parses_on_the_oldest_python(folder):
     for path in glob.glob(os.path.join(ROOT, folder, "*.py")):
         ast.parse(open(path, encoding="utf-8").read(), path, feature_version=(3, 9))
+
+
+def test_no_two_files_have_one_name():
+    names = [os.path.basename(path) for path in FILES if not path.endswith("__init__.py")]
+    assert len(names) == len(set(names))  # the floors go by name
 
 
 def test_setup_and_requirements_list_the_same_packages():

@@ -37,8 +37,7 @@ def write_server_files(out_dir, model_name, description) -> str:
 
     Raises: InputError for a name that a server or a shell would misread, or if a file cannot be written or is damaged.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", model_name) or model_name == FOLDER:
-        raise InputError(f"model name '{model_name}': expected letters, digits, '_', '-', '.', and not '{FOLDER}'")
+    check_name(model_name)
     folder = os.path.join(out_dir, FOLDER)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -60,6 +59,12 @@ def write_server_files(out_dir, model_name, description) -> str:
         image=docker_image(description.tensorflow),
         static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)"))
     return folder
+
+
+def check_name(model_name) -> None:
+    """InputError for a name that a server or a shell would misread."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", model_name) or model_name == FOLDER:
+        raise InputError(f"model name '{model_name}': expected letters, digits, '_', '-', '.', and not '{FOLDER}'")
 
 
 def docker_image(tensorflow) -> str:

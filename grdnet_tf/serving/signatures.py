@@ -22,9 +22,8 @@ import tensorflow as tf
 
 from ..compat import keras
 from ..decoding import decode_region, decode_resize
+from ..image_files import MAX_PIXELS
 from ..pictures import IMAGE_SHARE, jet
-
-MAX_PIXELS = 50_000_000  # of one picture: 600 MB while it is resized
 
 
 class Signature(NamedTuple):
@@ -104,13 +103,15 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> 
     return found
 
 
-def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> None:
-    """Write `signatures` as a SavedModel to `folder`. The weights are in it once."""
+def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> dict:
+    """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
+    offered = signatures(model, thresholds, batch_sizes, max_pixels)
     archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
-    for name, signature in signatures(model, thresholds, batch_sizes, max_pixels).items():
+    for name, signature in offered.items():
         archive.add_endpoint(name, signature.function, list(signature.inputs))
     with contextlib.redirect_stdout(io.StringIO()):  # a page on every signature
         archive.write_out(folder)
+    return offered
 
 
 def decision_threshold(value: float) -> np.float32:
@@ -139,11 +140,11 @@ def _everywhere(condition):
 
 
 def _rows(flags):
-    return flags[:, None, None, None]  # (N,) -> (N, 1, 1, 1)
+    return tf.reshape(tf.where(flags, 1.0, 0.0), (-1, 1, 1, 1)) > 0.5  # (N,) -> (N, 1, 1, 1); TensorRT reshapes no bool
 
 
 def _flag(condition):
-    return tf.cast(condition, tf.int32)
+    return tf.where(condition, 1, 0)  # TensorRT casts no bool
 
 
 def _decode_each(decode, contents, shapes):

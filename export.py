@@ -1,0 +1,157 @@
+#!/usr/bin/env python
+"""Turn a trained run into a versioned SavedModel for TensorFlow Serving, checked against the run before it is seen."""
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import sys
+
+from grdnet_tf import config as configuration
+from grdnet_tf import report, runs
+from grdnet_tf.errors import ExportStopped, InputError
+from grdnet_tf.image_files import MAX_PIXELS
+from grdnet_tf.serving import publish, server_files
+from grdnet_tf.storage import read_arrays
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
+    parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
+    parser.add_argument("--out", metavar="DIR", default="exports",
+                        help="what a server shares: DIR/<name>/<version> and DIR/serving (default: exports)")
+    parser.add_argument("--name", metavar="NAME", help="the model's name (default: that of the run's data folder)")
+    parser.add_argument("--version", metavar="N", type=int, help="whole number that is not there (default: the next)")
+    parser.add_argument("--image-size", metavar="H,W", help="size that pictures are resized to, with thresholds fitted "
+                        "anew for it (default: as trained)")
+    parser.add_argument("--batch-sizes", metavar="N,...", default="1,8",
+                        help="of the signatures static_b<N>, whose shapes are fixed, for TensorRT (default: 1,8)")
+    parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
+                        f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("tensorflow", "absl"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        return run(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ExportStopped as error:
+        print(f"stopped: {error}; nothing was published", file=sys.stderr)
+        return 1
+
+
+def run(arguments) -> int:
+    """Judge flags, run and target, then import TensorFlow and export: a wrong path is answered at once."""
+    batch_sizes = numbers("--batch-sizes", arguments.batch_sizes)
+    if arguments.max_pixels < 1:
+        raise InputError(f"--max-pixels {arguments.max_pixels}: expected 1 or more")
+    config = runs.read_config(arguments.run)
+    size = picture_size(arguments, config)
+    name = arguments.name or default_name(config)
+    server_files.check_name(name)
+    version = publish.free_version(os.path.join(arguments.out, name), arguments.version)
+    check_weights(arguments.run)
+    model = runs.load_run(arguments.run).model
+    thresholds = find_thresholds(arguments.run, config, model, size)
+    from grdnet_tf.serving.exporting import export
+
+    final = export(model, thresholds, arguments.out, name, version, image_size=size, batch_sizes=batch_sizes,
+                   max_pixels=arguments.max_pixels, about=about(arguments.run, config, model))
+    print(f"exported: {final}")
+    print(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
+    return 0
+
+
+def numbers(flag, text):
+    """The distinct whole numbers of a flag, 1 or more each, in order."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"{flag} {text}: expected whole numbers from 1 on, separated by commas")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def picture_size(arguments, config):
+    """(H, W) of --image-size or as trained. InputError where the network cannot take it."""
+    if arguments.image_size is None:
+        return config.data.image_size
+    parts = arguments.image_size.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
+    size = tuple(int(part) for part in parts)
+    if size != config.data.image_size and config.network.bottleneck == "drae":
+        raise InputError(f"--image-size {arguments.image_size}: a network with the dense bottleneck (drae) takes "
+                         f"pictures of {','.join(map(str, config.data.image_size))} only")
+    try:
+        return configuration.replace(config, data__image_size=size).data.image_size
+    except InputError as error:
+        raise InputError(f"--image-size {arguments.image_size}: {error}") from None
+
+
+def default_name(config):
+    """The data folder's name as far as a server and a shell take it, or "grdnet"."""
+    folder = os.path.basename(os.path.normpath(config.data.root or ""))
+    name = "".join(character if character.isascii() and character.isalnum() or character in "_-." else "_"
+                   for character in folder).lstrip("_-.")
+    return name if name and name != server_files.FOLDER else "grdnet"
+
+
+def check_weights(run):
+    """InputError if the run has no weights yet or they are damaged, before TensorFlow is imported."""
+    path = os.path.join(run, runs.BEST)
+    if not os.path.isfile(path):
+        raise InputError(f"{run}: no trained weights yet ({runs.BEST} is missing)")
+    read_arrays(path)
+
+
+def find_thresholds(run, config, model, size):
+    """What is kept with the run; for another picture size, or where nothing is kept, fitted on the held-out pictures."""
+    from grdnet_tf import calibration
+    from grdnet_tf.predicting import Predictor
+    from grdnet_tf.serving import folding
+    from grdnet_tf.storage import fingerprint
+    from grdnet_tf.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    from grdnet_tf.weights import network_arrays
+
+    weights, as_trained = fingerprint(network_arrays(model)), size == config.data.image_size
+    kept = calibration.load(run, weights) if as_trained else {}
+    if "image" in kept:
+        return kept
+    records = runs.held_out(run, config, config.data.root or "")
+    if not records:
+        raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{'' if as_trained else ' and this size'}"
+                         f", and no good pictures that it held out in {config.data.root}; evaluate.py --run {run} --data "
+                         "DIR fits one")
+    predictor = Predictor(model if as_trained else folding.inference_half(model, size))
+    found = calibration.fit(predictor, {IMAGE_METHOD: records, PIXEL_METHOD: records})
+    if as_trained:
+        calibration.keep(run, found, weights)
+    return found
+
+
+def about(run, config, model):
+    """What the manifest says of the run: its configuration, its weights, its last evaluation, the versions in use."""
+    from grdnet_tf.storage import fingerprint
+    from grdnet_tf.weights import network_arrays
+
+    metrics = None
+    path = os.path.join(run, "evaluation", report.REPORT)
+    if os.path.isfile(path):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                metrics = {key: value for key, value in json.load(stream).items() if isinstance(value, (int, float))}
+        except (OSError, ValueError, AttributeError):
+            raise InputError(f"{path}: damaged; run evaluate.py again, or delete it") from None
+    environment = runs.environment()
+    del environment["arguments"]
+    return {"run": os.path.basename(os.path.abspath(run)), "weights_sha256": fingerprint(network_arrays(model)),
+            "config": dataclasses.asdict(config), "metrics": metrics, "environment": environment}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
