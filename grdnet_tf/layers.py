@@ -7,6 +7,7 @@ import tensorflow as tf
 keras = tf.keras
 
 SLOPE = 0.2
+MOMENTUM = 0.9  # of batch norm's moving moments, as in GANomaly and DRAEM; Keras' 0.99 lags behind in short runs
 
 
 def _normalize(batch_norm: bool, synchronized: bool):
@@ -14,7 +15,7 @@ def _normalize(batch_norm: bool, synchronized: bool):
     if not batch_norm:
         return None
     # `synchronized` is passed only when it is needed: it keeps Keras 2 from its fused kernel.
-    return keras.layers.BatchNormalization(**({"synchronized": True} if synchronized else {}))
+    return keras.layers.BatchNormalization(momentum=MOMENTUM, **({"synchronized": True} if synchronized else {}))
 
 
 class ConvBlock(keras.layers.Layer):
@@ -72,10 +73,10 @@ class ResidualBlock(keras.layers.Layer):
 def double(x):
     """Nearest-neighbour enlargement by 2, (B, H, W, C) -> (B, 2H, 2W, C), by reshape.
 
-    Keras' UpSampling2D has no XLA gradient on Keras 2 and `tf.repeat` costs a gather.
+    Keras' UpSampling2D has no XLA gradient on Keras 2, `tf.repeat` costs a gather, and TensorRT knows no BroadcastTo.
     """
     b, h, w, c = sides(x)
-    x = tf.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+    x = tf.tile(tf.reshape(x, (b, h, 1, w, 1, c)), (1, 1, 2, 1, 2, 1))
     return tf.reshape(x, (b, 2 * h, 2 * w, c))
 
 
