@@ -6,7 +6,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.grappler import tf_optimizer
 
-PASSES = ("pruning", "dependency", "constfold")  # of those that TF-TRT runs first, the ones that leave operations as they are
+PASSES = ("pruning", "dependency", "constfold")  # of those that TF-TRT runs first: they bring in no new operations
 
 
 class Frozen(NamedTuple):
