@@ -38,6 +38,7 @@ def parse(argv):
 def main(argv=None) -> int:
     arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of every exchange between replicas
     try:
         config = resume_config(arguments) if arguments.resume else new_config(arguments)
         if arguments.print_config:
@@ -97,7 +98,7 @@ def train(config, folder, resume) -> int:
     data = runs.training_data(config)
     config = configuration.replace(config, data__channels=str(data.channels))
     if not resume:
-        runs.check_new(folder)
+        runs.check_new(runs.worker_folder(folder, config))
     from grdnet_tf import training
 
     return training.run(config, data, folder, resume)

@@ -238,25 +238,26 @@ class ExactResume(keras.callbacks.Callback):
 
     One file holds weights, all optimizers, averages, the state of every callback in `parts`, and the position (epoch,
     step in it). Written at the end of each epoch, every `every` steps if > 0, and on SIGTERM, which exits with 143.
+    Of several workers (`alone` False) one cannot save without the others, so there SIGTERM only exits.
     The last two are kept. As the last callback it sees what all others did in the epoch.
     """
 
     KEPT = 2
 
-    def __init__(self, folder, steps_per_epoch, parts, average=None, every=0):
+    def __init__(self, folder, steps_per_epoch, parts, average=None, every=0, alone=True):
         super().__init__()
         self.folder, self.steps_per_epoch, self.parts, self.every = folder, steps_per_epoch, dict(parts), every
-        self.average = average
+        self.average, self.alone = average, alone
         self.epoch, self.step, self.finished = 0, 0, False  # where the next step stands
         self.resumed, self.terminated = None, False
 
-    def load(self, model):
+    def load(self, model, folder):
         """Restore `model` and all parts from the newest whole checkpoint; returns lines that tell what was passed over.
 
         Raises InputError if there is none, or if it belongs to another architecture.
         """
         lines = []
-        for path in reversed(self.paths()):
+        for path in reversed(self.paths(folder)):
             try:
                 arrays, state = read_arrays(path)
             except InputError as error:
@@ -270,13 +271,13 @@ class ExactResume(keras.callbacks.Callback):
             self.epoch, self.step, self.finished = state["epoch"], state["step"], state["finished"]
             self.resumed = {name: a for name, a in arrays.items() if name.startswith("metric/")} if self.step else None
             return lines
-        raise InputError("; ".join(lines + [f"{self.folder}: no usable checkpoint to resume from"]))
+        raise InputError("; ".join(lines + [f"{folder}: no usable checkpoint to resume from"]))
 
-    def paths(self):
-        """The checkpoints, oldest first."""
-        if not os.path.isdir(self.folder):
+    def paths(self, folder):
+        """The checkpoints in `folder`, oldest first."""
+        if not os.path.isdir(folder):
             return []
-        return [os.path.join(self.folder, n) for n in sorted(os.listdir(self.folder)) if n.endswith(".npz")]
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".npz")]
 
     def save(self):
         arrays = training_arrays(self.model)
@@ -288,7 +289,7 @@ class ExactResume(keras.callbacks.Callback):
         os.makedirs(self.folder, exist_ok=True)
         write_arrays(os.path.join(self.folder, f"step-{self.epoch * self.steps_per_epoch + self.step:09d}.npz"),
                      arrays, state)
-        for path in self.paths()[:-self.KEPT]:
+        for path in self.paths(self.folder)[:-self.KEPT]:
             os.remove(path)
 
     def on_train_begin(self, logs=None):
@@ -316,7 +317,7 @@ class ExactResume(keras.callbacks.Callback):
         self.step += 1
         if self.step == self.steps_per_epoch:
             return  # the end of the epoch saves
-        if self.terminated or (self.every and self.step % self.every == 0):
+        if (self.terminated and self.alone) or (self.every and self.step % self.every == 0):
             self.save()
         if self.terminated:
             raise SystemExit(143)

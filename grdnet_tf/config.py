@@ -287,6 +287,7 @@ def _cross_check(config: Config) -> Config:
         raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max pooling")
     if config.train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {config.train.monitor} needs data.held_out > 0")
-    if config.noise.sources.get("texture", 0) > 0 and not config.noise.textures:
-        raise InputError("noise.sources names 'texture': noise.textures must name a folder of pictures")
+    for section in ("noise", "validation"):
+        if getattr(config, section).sources.get("texture", 0) > 0 and not config.noise.textures:
+            raise InputError(f"{section}.sources names 'texture': noise.textures must name a folder of pictures")
     return config

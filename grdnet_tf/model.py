@@ -151,9 +151,12 @@ class GRDNet(keras.Model):
         for name in NETWORKS:  # built here: Keras 3 under a strategy and a restored checkpoint need the slots
             if getattr(self, name) is not None:
                 getattr(self, f"{name}_optimizer").build(getattr(self, name).trainable_variables)
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "generator", *self._terms())}
-        self.detection_trackers = {"image_auroc": keras.metrics.AUC(num_thresholds=500, name="image_auroc"),
-                                   "pixel_ap": keras.metrics.AUC(num_thresholds=500, curve="PR", name="pixel_ap")}
+        # dtype: Keras 2 wraps a metric's variables for float16, and cannot read such ones of several replicas.
+        self.trackers = {name: keras.metrics.Mean(name=name, dtype="float32")
+                         for name in ("loss", "generator", *self._terms())}
+        area = dict(num_thresholds=500, dtype="float32")
+        self.detection_trackers = {"image_auroc": keras.metrics.AUC(name="image_auroc", **area),
+                                   "pixel_ap": keras.metrics.AUC(name="pixel_ap", curve="PR", **area)}
 
     def optimizers(self):
         """The optimizers in use, by the name of their network."""
@@ -180,6 +183,9 @@ class GRDNet(keras.Model):
     def metrics(self):
         """All trackers, for Keras to reset them at the start of every epoch."""
         return list((self.trackers or {}).values()) + list(getattr(self, "detection_trackers", {}).values())
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing to do: all is built. Keras 3's own way, over a batch of data, fails on a dict from several workers."""
 
     def perturbed(self, batch):
         """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.

@@ -35,6 +35,27 @@ def check_new(folder: str) -> None:
         raise InputError(f"{folder}: exists and is not an empty folder; choose another --run")
 
 
+def worker_folder(folder: str, config) -> str:
+    """Where this process writes: `folder`, or `folder`.worker-N for all but the first of several workers.
+
+    Raises InputError if train.strategy is multiworker and TF_CONFIG does not say which worker this is.
+    """
+    if config.train.strategy != "multiworker":
+        return folder
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "null")
+        workers, task = cluster["cluster"]["worker"], cluster["task"]
+        kind, index = task["type"], int(task["index"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            "train.strategy = multiworker: the environment variable TF_CONFIG must name the cluster, as in "
+            '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}') from None
+    if kind != "worker" or not 0 <= index < len(workers) or set(cluster["cluster"]) != {"worker"}:
+        raise InputError(f"TF_CONFIG: {kind} {index} of a cluster of {len(workers)} workers; expected a cluster of "
+                         "workers alone, and the index of one of them")
+    return folder if index == 0 else f"{folder}.worker-{index}"
+
+
 def create_run(folder: str, config) -> None:
     """Make the folder and write config.yaml and environment.json. InputError if something is there already."""
     check_new(folder)

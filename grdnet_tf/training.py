@@ -1,5 +1,4 @@
 """One training run: configuration and checked data -> model, data sets, callbacks, `fit`, summary."""
-import json
 import logging
 import os
 import resource
@@ -8,7 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from . import callbacks, perlin, pipeline, runs
+from . import anomaly_sources, callbacks, perlin, pipeline, runs
 from .errors import InputError
 from .storage import fingerprint, write_json
 from .weights import network_arrays
@@ -18,35 +17,37 @@ logger = logging.getLogger(__name__)
 
 
 def run(config, data, folder: str, resume: bool) -> int:
-    """Train into `folder` and write summary.json; exit status. `data` is `runs.training_data(config)`."""
+    """Train into `folder` and write summary.json; exit status. `data` is `runs.training_data(config)`.
+
+    Of several workers the first writes to `folder`, the others beside it: all must take part in saving, as what is
+    summed over replicas is summed when it is read. All of them resume from the first one's checkpoints.
+    """
+    own = runs.worker_folder(folder, config)
     strategy = set_up(config)
-    folder, chief = worker_folder(folder)
     one_pass = pipeline.steps_per_pass(len(data.train), config.train.batch_size)
     steps = config.train.steps_per_epoch or one_pass
     with strategy.scope():
         model = runs.build_model(config)
         compile_model(model, config, steps)
-    held_out = held_out_set(config, data)
-    if not resume or not chief:
-        runs.create_run(folder, config)  # the last of what can fail for a wrong setting
-    parts = make_callbacks(model, config, data, held_out, folder, steps)
+    held_out = held_out_set(model, config, data)
+    if not (resume and os.path.isdir(own)):
+        runs.create_run(own, config)  # the last of what can fail for a wrong setting
+    parts = make_callbacks(model, config, data, held_out, own, steps)
     keeper = parts[-1]
     if resume:
-        for line in keeper.load(model):
+        for line in keeper.load(model, os.path.join(folder, runs.CHECKPOINTS)):
             logger.warning("%s", line)
     while not keeper.finished and keeper.epoch < config.train.epochs:
         fit_span(model, config, data, held_out, parts, steps, keeper.epoch, keeper.step)
-    write_json(os.path.join(folder, runs.SUMMARY), summary(model, config, data, parts, steps))
+    write_json(os.path.join(own, runs.SUMMARY), summary(model, config, data, parts, steps))
     logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, keeper.parts["best"].value,
-                keeper.parts["best"].epoch, folder)
+                keeper.parts["best"].epoch, own)
     return 0
 
 
 def set_up(config):
     """Seeds, determinism, precision and the distribution strategy, before anything else runs in TensorFlow."""
     train = config.train
-    if train.strategy == "multiworker" and not os.environ.get("TF_CONFIG"):
-        raise InputError("train.strategy = multiworker: the environment variable TF_CONFIG must name the cluster")
     strategy = {"none": tf.distribute.get_strategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
                 "mirrored": _mirrored}[train.strategy]()
     replicas = strategy.num_replicas_in_sync
@@ -64,24 +65,18 @@ def _mirrored():
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def worker_folder(folder):
-    """(folder, whether this process is the chief): other workers write beside it, as all must take part in saving."""
-    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
-    chief = task.get("type", "chief") == "chief" or (task.get("type") == "worker" and task.get("index", 0) == 0)
-    return (folder if chief else f"{folder}.worker-{task['index']}"), chief
-
-
 def compile_model(model, config, steps_per_epoch):
     """Optimizers, objective and noise of the configuration."""
     train, noise = config.train, runs.noise_settings(config.noise)
     textures = None
     if config.noise.textures:
-        textures = perlin.load_textures(config.noise.textures, config.data.image_size, int(config.data.channels))
+        textures = anomaly_sources.load_textures(config.noise.textures, max(config.data.image_size),
+                                                 int(config.data.channels))
     for settings in (noise, runs.noise_settings(config.validation)):
         perlin.check(settings, textures, int(config.data.channels))
-    optimizers = [keras.optimizers.Adam(_rate(train, steps_per_epoch), beta_1=train.beta_1,
-                                        global_clipnorm=train.clip_norm or None) for _ in range(3)]
-    model.compile(*optimizers, objective=runs.objective(config), noise=noise, textures=textures,
+    optimizers = [keras.optimizers.Adam(_rate(train, steps_per_epoch), beta_1=train.beta_1) for _ in range(3)]
+    model.compile(*optimizers, clip_norm=train.clip_norm, objective=runs.objective(config), noise=noise,
+                  textures=textures,
                   jit_compile={"auto": False if train.deterministic else None, "on": True, "off": False}[train.jit])
 
 
@@ -118,7 +113,7 @@ def training_set(model, config, data, start_step):
                                   perturb=_host_noise(model, config), **_picture_options(config, data))
 
 
-def held_out_set(config, data):
+def held_out_set(model, config, data):
     """The held-out pictures under fixed synthetic defects, each several times if there are few; None without any.
 
     Always the same batches, made once and kept. Whole batches only, so that no replica is left without a picture.
@@ -130,7 +125,8 @@ def held_out_set(config, data):
     records = (data.held_out * -(-views // len(data.held_out)))[:views]
 
     def perturb(batch):
-        return dict(batch, **perlin.perturb(batch["image"], batch["roi"], batch["seed"], settings)._asdict())
+        return dict(batch, **perlin.perturb(batch["image"], batch["roi"], batch["seed"], settings,
+                                          model.textures)._asdict())
 
     return pipeline.held_out_dataset(records, perturb=perturb, **_picture_options(config, data)).cache()
 
@@ -158,7 +154,7 @@ def make_callbacks(model, config, data, held_out, folder, steps):
         parts["plateau"] = plateau
         found.append(plateau)
     keeper = callbacks.ExactResume(os.path.join(folder, runs.CHECKPOINTS), steps, parts, average,
-                                   train.checkpoint_steps)
+                                   train.checkpoint_steps, train.strategy != "multiworker")
     return found + [best, keeper]
 
 

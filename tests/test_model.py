@@ -17,6 +17,14 @@ def tiny(size=16, channels=3, seed=1, **options):
     return GRDNet((size, size), channels, **{**TINY, **options})
 
 
+@pytest.fixture(scope="module")
+def replicas():
+    """Two replicas; one strategy for all tests, as TensorFlow mixes up the collective ops of two in one process."""
+    devices = tf.config.list_logical_devices("CPU")
+    assert len(devices) >= 2, "tests/conftest.py makes two logical CPU devices"
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
+
+
 def batch(n=4, size=16, channels=3, seed=0):
     rng = np.random.default_rng(seed)
     image = rng.random((n, size, size, channels), np.float32)
@@ -201,6 +209,37 @@ def test_mixed_precision_trains_and_speaks_float32(policy):
         keras.mixed_precision.set_global_policy("float32")
 
 
+def test_clipping_bounds_the_whole_gradient_of_each_network():
+    """A step of plain gradient descent with rate 1 is as long as the clipped gradient."""
+    model = tiny()
+    model.compile(*[keras.optimizers.SGD(1.0) for _ in range(3)], clip_norm=1e-3)
+    before = {name: [w.numpy() for w in getattr(model, name).trainable_variables] for name in NETWORKS}
+    model.train_step(batch())
+    for name in NETWORKS:
+        moved = [w.numpy() - b for w, b in zip(getattr(model, name).trainable_variables, before[name])]
+        length = np.sqrt(sum(np.sum(np.square(m, dtype=np.float64)) for m in moved))
+        assert length == pytest.approx(1e-3, rel=1e-2), name  # weights near 1 hold steps to 6e-8
+
+
+def test_one_replica_that_overflows_stops_the_update_of_all(replicas):
+    """Loss scaling: the second half of the batch holds a NaN; no weight may take the first half's step alone."""
+    parts = {name: part.numpy() for name, part in batch(n=4).items()}
+    parts["noisy"][3, 5, 5] = np.nan
+    data = tf.data.Dataset.from_tensors(parts)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    try:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+        with replicas.scope():
+            model = tiny(batch_norm=False)
+            model.compile()
+        before = network_arrays(model)
+        model.fit(data.with_options(options), verbose=0)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert changed(before, network_arrays(model)) == set()
+
+
 def test_xla_gives_the_same_step():
     logs = []
     for jit in (False, True):
@@ -213,17 +252,18 @@ def test_xla_gives_the_same_step():
         assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-3), name
 
 
-def test_two_replicas_train_as_one_process():
-    devices = tf.config.list_logical_devices("CPU")
-    assert len(devices) >= 2, "tests/conftest.py makes two logical CPU devices"
+@pytest.mark.parametrize("clip_norm", [0.0, 0.1])
+def test_two_replicas_train_as_one_process(replicas, clip_norm):
+    """With clipping, too: the norm of the whole gradient counts, and 0.1 is below that of every network here."""
     data = tf.data.Dataset.from_tensors(batch(n=8)).repeat()
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     results = []
-    for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy([d.name for d in devices[:2]])):
+    for strategy in (tf.distribute.get_strategy(), replicas):
         with strategy.scope():
             model = tiny(synchronized=True)
-            model.compile(*[keras.optimizers.SGD(1e-3) for _ in range(3)])  # larger steps amplify the rounding
+            # Larger steps amplify the rounding; clipped ones are smaller.
+            model.compile(*[keras.optimizers.SGD(0.1 if clip_norm else 1e-3) for _ in range(3)], clip_norm=clip_norm)
         history = model.fit(data.with_options(options), steps_per_epoch=2, epochs=2, verbose=0).history
         results.append((network_arrays(model), history))
     (one, one_logs), (two, two_logs) = results

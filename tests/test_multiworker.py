@@ -1,0 +1,49 @@
+"""--strategy multiworker: two real train.py processes on this machine are one run, and go on as one."""
+import json
+import socket
+
+import pytest
+
+from test_train import complete, config_file, data, rows, start, summary  # noqa: F401: the fixtures, too
+
+pytestmark = pytest.mark.slow
+
+
+def free_ports(count):
+    """Ports that nobody listens on at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def train_together(*argv):
+    """Run two workers with the same arguments to their end."""
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    tasks = [json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}}) for i in range(2)]
+    processes = [start(*argv, TF_CONFIG=task) for task in tasks]
+    try:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n\n".join(outputs)
+
+
+def test_two_workers_train_as_one_process_and_resume(data, config_file, tmp_path):  # noqa: F811
+    flags = ["--data", data, "--config", config_file, "--no-jit", "--epochs", "2", "--set", "train.learning_rate=1e-5",
+             "--set", "train.clip_norm=1"]
+    complete(*flags, "--run", str(tmp_path / "alone"))
+    train_together(*flags, "--run", str(tmp_path / "both"), "--strategy", "multiworker")
+    other = tmp_path / "both.worker-1"
+    assert summary(tmp_path / "both")["weights_sha256"] == summary(other)["weights_sha256"]
+    for alone, both in zip(rows(tmp_path / "alone"), rows(tmp_path / "both")):
+        for name, value in alone.items():
+            assert float(both[name]) == pytest.approx(float(value), rel=1e-3), name
+    train_together("--run", str(tmp_path / "both"), "--resume", "--epochs", "3")
+    assert rows(tmp_path / "both") == rows(other) and len(rows(other)) == 3
+    assert summary(tmp_path / "both")["weights_sha256"] == summary(other)["weights_sha256"]
