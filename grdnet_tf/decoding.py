@@ -58,58 +58,111 @@ def load_mask(path: Optional[str], image_size: Size) -> tf.Tensor:
         raise InputError(_reason(path, None, error)) from None
 
 
-def _decode(contents, channels, max_pixels=None):
-    """Bytes -> ((h, w, channels) float32 of whole numbers, their peak: 255.0 or 65535.0)."""
+def decode_or_nan(contents, image_size: Size, channels: int, max_pixels: int) -> tf.Tensor:
+    """`decode_resize` for a graph that must not fail: all NaN where that would raise.
 
-    def refuse_other(found):  # decoding would drop alpha, and would mix colours to grey
-        return tf.debugging.Assert(tf.logical_or(found == 1, found == channels),
-                                   ["a picture of", found, "channels where 1 or", channels, "are expected"])
+    TensorFlow catches an error only in a `tf.data` pipeline. One around all of `decode_resize` took 75 ms of processor
+    time a picture, for its branches are set up anew in each call; around the decoding operation alone it takes 6 ms.
+    """
+    pixels, peak = _decode(contents, channels, max_pixels, _empty_on_failure)
+    return tf.cond(tf.size(pixels) > 0, lambda: resize(pixels, image_size, channels) / peak,
+                   lambda: tf.fill((*as_pair(image_size), channels), np.float32(np.nan)))
 
-    def refuse_large(sides):  # () -> (2,) int32: of the header; called only where there is a limit
-        return [] if max_pixels is None else [_limit(tf.abs(sides()), max_pixels)]
+
+def _decode(contents, channels, max_pixels=None, attempt=None):
+    """Bytes -> ((h, w, channels) float32 of whole numbers, their peak: 255.0 or 65535.0).
+
+    `attempt` is `_raise_on_failure` (the default) or `_empty_on_failure`: the two ways of a picture that is refused.
+    """
+    attempt = attempt or _raise_on_failure
+
+    def known(found):  # decoding would drop alpha, and would mix colours to grey
+        return (tf.logical_or(found == 1, found == channels),
+                ["a picture of", found, "channels where 1 or", channels, "are expected"])
 
     def png():
-        header = tf.cast(tf.io.decode_raw(tf.strings.substr(contents, 24, 2), tf.uint8), tf.int32)  # depth, colour type
-        checks = [refuse_other(tf.gather([1, 0, 3, 3, 2, 0, 4], header[1]))]
-        with tf.control_dependencies(checks + refuse_large(lambda: png_sides(contents))):
-            deep = tf.equal(header[0], 16)
-        pixels = tf.cond(deep, lambda: tf.cast(tf.io.decode_png(contents, channels, tf.uint16), tf.float32),
-                         lambda: tf.cast(tf.io.decode_png(contents, channels, tf.uint8), tf.float32))
-        return pixels, tf.where(deep, 65535.0, 255.0)
+        header = tf.cast(_bytes(contents, 24, 2, tf.uint8), tf.int32)  # depth, colour type
+        sound = [known(tf.gather([1, 0, 3, 3, 2, 0, 4, 0], tf.minimum(header[1], 7))),
+                 *_limit(png_sides(contents), max_pixels)]
+
+        def read(depth):
+            return attempt(sound, lambda c: tf.io.decode_png(c, channels, depth), contents, depth, channels)
+
+        deep = tf.equal(header[0], 16)
+        return tf.cond(deep, lambda: read(tf.uint16), lambda: read(tf.uint8)), tf.where(deep, 65535.0, 255.0)
 
     def bmp():
-        with tf.control_dependencies(refuse_large(lambda: _integers(contents, 18, little_endian=True))):
-            pixels = tf.io.decode_bmp(contents)  # (h, w, as stored): the op cannot be asked for 1 channel
-        shape = tf.shape(pixels)
-        with tf.control_dependencies([refuse_other(shape[2])]):
-            pixels = tf.broadcast_to(pixels, [shape[0], shape[1], channels])
-        return tf.cast(pixels, tf.float32), tf.constant(255.0)
+        def read(c):
+            pixels = tf.io.decode_bmp(c)  # (h, w, as stored): the op cannot be asked for 1 channel
+            shape = tf.shape(pixels)
+            with tf.control_dependencies(_asserts([known(shape[2])])):
+                return tf.broadcast_to(pixels, [shape[0], shape[1], channels])
+
+        sides = _bytes(contents, 18, 8, tf.int32, little_endian=True)
+        return attempt(_limit(tf.abs(sides), max_pixels), read, contents, tf.uint8, channels), tf.constant(255.0)
 
     def jpeg():
-        shape = tf.image.extract_jpeg_shape(contents)
-        with tf.control_dependencies([refuse_other(shape[2])] + refuse_large(lambda: shape[:2])):
-            # The fast default differs between processors by a few grey levels.
-            pixels = tf.io.decode_jpeg(contents, channels, dct_method="INTEGER_ACCURATE")
-        return tf.cast(pixels, tf.float32), tf.constant(255.0)
+        def read(c):
+            shape = tf.image.extract_jpeg_shape(c)
+            with tf.control_dependencies(_asserts([known(shape[2]), *_limit(shape[:2], max_pixels)])):
+                # The fast default differs between processors by a few grey levels.
+                return tf.io.decode_jpeg(c, channels, dct_method="INTEGER_ACCURATE")
 
-    return tf.cond(_starts(contents, PNG), png,
-                   lambda: tf.cond(_starts(contents, b"BM"), bmp, jpeg))
+        return attempt([], read, contents, tf.uint8, channels), tf.constant(255.0)
+
+    return tf.cond(_starts(contents, PNG), png, lambda: tf.cond(_starts(contents, b"BM"), bmp, jpeg))
+
+
+def _raise_on_failure(sound, read, contents, dtype, channels):
+    """read(contents) (h, w, channels) as float32. InvalidArgumentError where it fails or a condition does not hold.
+
+    Args:
+      sound: [(condition, its words)], of the header.
+      read: bytes -> (h, w, channels) of `dtype`.
+    """
+    with tf.control_dependencies(_asserts(sound)):
+        return tf.cast(read(tf.identity(contents)), tf.float32)
+
+
+def _empty_on_failure(sound, read, contents, dtype, channels):
+    """As `_raise_on_failure`, but (0, 0, channels) instead of an error."""
+    empty = tf.zeros((0, 0, channels), dtype)
+    plain = tf.data.Options()  # nothing to tune in a pipeline of one element, and each call would do it anew
+    plain.autotune.enabled = False
+    plain.experimental_optimization.apply_default_optimizations = False
+
+    def isolated():
+        tried = tf.data.Dataset.from_tensors(contents).map(read).ignore_errors().with_options(plain)
+        return tried.reduce(empty, lambda _, pixels: pixels)
+
+    pixels = tf.cond(tf.reduce_all([condition for condition, _ in sound]), isolated, lambda: empty)
+    return tf.cast(tf.ensure_shape(pixels, (None, None, channels)), tf.float32)
+
+
+def _asserts(conditions):
+    """Operations that fail with the words of a condition that does not hold; without the branch of `tf.debugging`."""
+    return [tf.raw_ops.Assert(condition=condition, data=[tf.convert_to_tensor(word) for word in words])
+            for condition, words in conditions]
 
 
 def png_sides(contents):
     """(width, height) int32 that a PNG's header claims; a side over 2^31 - 1, which PNG forbids, comes out negative."""
-    return _integers(contents, 16, little_endian=False)
+    return _bytes(contents, 16, 8, tf.int32, little_endian=False)
 
 
-def _integers(contents, start, little_endian):
-    """Two 32 bit numbers of a header."""
-    return tf.io.decode_raw(tf.strings.substr(contents, start, 8), tf.int32, little_endian=little_endian)
+def _bytes(contents, start, length, dtype, little_endian=True):
+    """Numbers of a header, which lie within 32 bytes; zeros where the file is shorter."""
+    padded = tf.strings.join([tf.strings.substr(contents, 0, 32), b"\0" * 32])
+    return tf.io.decode_raw(tf.strings.substr(padded, start, length), dtype, little_endian=little_endian)
 
 
 def _limit(sides, max_pixels):
+    """The condition on a picture's two sides and its words, as a list; empty without a limit."""
+    if max_pixels is None:
+        return []
     pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
-    return tf.debugging.Assert(tf.logical_and(pixels > 0, pixels <= max_pixels),
-                               ["a picture of", pixels, "pixels where at most", max_pixels, "are allowed"])
+    return [(tf.logical_and(pixels > 0, pixels <= max_pixels),
+             ["a picture of", pixels, "pixels where at most", max_pixels, "are allowed"])]
 
 
 def read_image(path, channels, tiff):
@@ -154,25 +207,31 @@ def read_region(path, image_size, host):
         region = tf.numpy_function(lambda name: read_region_file(_text(name))[..., None], [path], tf.uint8)
         return tf.ensure_shape(region, (None, None, 1))
 
+    def png():
+        return _region(_read_region(contents))
+
     contents = tf.io.read_file(path)
-    if not host:
-        return decode_region(contents, image_size)
-    region = tf.cond(_starts(contents, PNG), lambda: _region(contents), other)
+    region = tf.cond(_starts(contents, PNG), png, other) if host else png()
     return _resize_region(region, image_size)
 
 
-def decode_region(contents, image_size, max_pixels: Optional[int] = None):
-    """A PNG's bytes -> (H, W, 1) uint8 in {0, 1}: 1 where a pixel is not 0, nearest neighbour. TensorFlow ops only.
+def region_or_nan(contents, image_size, max_pixels: int) -> tf.Tensor:
+    """A PNG's bytes -> (H, W, 1) float32 in {0, 1}: 1 where a pixel is not 0, nearest neighbour. TensorFlow ops only.
 
-    Raises: InvalidArgumentError when run: no PNG, not decodable, more than `max_pixels` by its header.
+    All NaN where it cannot be decoded or claims more than `max_pixels`.
     """
-    checks = [] if max_pixels is None else [_limit(png_sides(contents), max_pixels)]
-    with tf.control_dependencies(checks):
-        return _resize_region(_region(tf.identity(contents)), image_size)
+    pixels = _empty_on_failure(_limit(png_sides(contents), max_pixels), _read_region, contents, tf.uint16, 3)
+    return tf.cond(tf.size(pixels) > 0,
+                   lambda: tf.cast(_resize_region(_region(pixels), image_size), tf.float32),
+                   lambda: tf.fill((*as_pair(image_size), 1), np.float32(np.nan)))
 
 
-def _region(contents):  # as 16 bit: the conversion to 8 bit would turn a 1 into 0
-    return tf.cast(tf.reduce_any(tf.io.decode_png(contents, 3, tf.uint16) > 0, -1, keepdims=True), tf.uint8)
+def _read_region(contents):
+    return tf.io.decode_png(contents, 3, tf.uint16)  # as 16 bit: the conversion to 8 bit would turn a 1 into 0
+
+
+def _region(pixels):
+    return tf.cast(tf.reduce_any(pixels > 0, -1, keepdims=True), tf.uint8)
 
 
 def _resize_region(region, image_size):

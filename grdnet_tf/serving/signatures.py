@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..compat import keras
-from ..decoding import decode_region, decode_resize
+from ..decoding import decode_or_nan, region_or_nan
 from ..image_files import MAX_PIXELS
 from ..pictures import IMAGE_SHARE, jet
 
@@ -67,22 +67,22 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> 
         return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi)
 
     def decode(image_bytes):
-        return decode_resize(image_bytes, (height, width), channels, max_pixels),
+        return decode_or_nan(image_bytes, (height, width), channels, max_pixels)
+
+    def decode_both(files):
+        return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
+
+    picture, region = tf.TensorSpec(size, tf.float32), tf.TensorSpec((height, width, 1), tf.float32)
 
     def serve_bytes(image_bytes):
-        images, = _decode_each(decode, [image_bytes], [size])
-        return detect(images)
+        return detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture))
 
     def serve_bytes_roi(image_bytes, roi_bytes):
-        def decode_both(image_bytes, roi_bytes):
-            region = decode_region(roi_bytes, (height, width), max_pixels)
-            return *decode(image_bytes), tf.cast(region, tf.float32)
-
-        images, roi = _decode_each(decode_both, [image_bytes, roi_bytes], [size, (height, width, 1)])
+        images, roi = tf.map_fn(decode_both, (image_bytes, roi_bytes), fn_output_signature=(picture, region))
         return _detect(model, images, inside, roi)
 
     def serve_bytes_map(image_bytes):
-        images, = _decode_each(decode, [image_bytes], [size])
+        images = tf.map_fn(decode, image_bytes, fn_output_signature=picture)
         found = detect(images)
         return dict(judged(found), valid=found["valid"], overlay_bytes=_overlays(images, found["anomaly_map"]))
 
@@ -145,23 +145,6 @@ def _rows(flags):
 
 def _flag(condition):
     return tf.where(condition, 1, 0)  # TensorRT casts no bool
-
-
-def _decode_each(decode, contents, shapes):
-    """Files to pictures row by row, each on its own: one that fails becomes NaN and leaves the others alone.
-
-    Args:
-      decode: as many scalar strings as there are `contents` -> a tuple of tensors of `shapes`.
-      contents: tensors (N,) of strings.
-      shapes: of one row of each result.
-    """
-    nothing = tuple(tf.fill(shape, np.float32(np.nan)) for shape in shapes)
-
-    def one(row):
-        attempt = tf.data.Dataset.from_tensors(row).map(decode).ignore_errors()
-        return attempt.reduce(nothing, lambda _, pictures: pictures)
-
-    return tf.map_fn(one, tuple(contents), fn_output_signature=tuple(tf.TensorSpec(s, tf.float32) for s in shapes))
 
 
 def _overlays(images, anomaly_map):
