@@ -1,0 +1,322 @@
+"""The SavedModel as a server has it, through the v1 Session loader: names and types, parity with Keras, and bad input."""
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from grdnet_tf.errors import ExportStopped
+from grdnet_tf.model import GRDNet
+from grdnet_tf.serving import exporting, folding, selftest, signatures
+
+SIZE = (32, 48)
+TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8), score_pool=5)
+IMAGE = (None, *SIZE, 3)
+GOLDEN = {  # what clients are written against: a change here breaks them
+    "serving_default": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "anomaly_map"]),
+    "serve_uint8": ({"images": ("uint8", IMAGE)}, ["score", "is_anomalous", "anomaly_map"]),
+    "score": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous"]),
+    "serve_roi": ({"images": ("float32", IMAGE), "roi": ("float32", (None, *SIZE, 1))},
+                  ["score", "is_anomalous", "anomaly_map", "valid"]),
+    "serve_bytes": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "anomaly_map", "valid"]),
+    "serve_bytes_roi": ({"image_bytes": ("string", (None,)), "roi_bytes": ("string", (None,))},
+                        ["score", "is_anomalous", "anomaly_map", "valid"]),
+    "serve_bytes_map": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "valid", "overlay_bytes"]),
+    "static_b1": ({"images": ("float32", (1, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
+    "static_b4": ({"images": ("float32", (4, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
+}
+OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("int32", ()), "overlay_bytes": ("string", ()),
+           "anomaly_map": ("float32", (*SIZE, 1))}
+
+
+def random_model(channels=3, **options):
+    """A GRDNet with weights and moments as training could leave them: none at the value it starts from."""
+    model = GRDNet(SIZE, channels, **{**TINY, **options})
+    rng = np.random.default_rng(4)
+    for weight in model.weights:
+        shape = tuple(weight.shape)
+        if "variance" in weight.name:
+            weight.assign(rng.uniform(0.3, 3.0, shape))
+        elif len(shape) > 1:
+            weight.assign(rng.standard_normal(shape) * np.sqrt(1.6 / np.prod(shape[:-1])))
+        else:
+            weight.assign(weight.numpy() + rng.normal(0, 0.3, shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """4 x (H, W, 3) uint8; their ROIs (H, W, 1), each another part."""
+    shown, roi = selftest.test_pictures(*SIZE, 3, rows=4)
+    return shown, roi
+
+
+@pytest.fixture(scope="module")
+def thresholds(model, pictures):
+    """Between the pictures' scores, so that some are accepted and some rejected, with and without their ROIs."""
+    images = pictures[0] / np.float32(255)
+    plain, inside = np.sort(model(images).score), np.sort(model(images, roi=pictures[1]).score)
+    return {"image": {"value": float(plain[1:3].mean())}, "image_roi": {"value": float(inside[1:3].mean())}}
+
+
+@pytest.fixture(scope="module")
+def folder(model, thresholds, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("saved") / "model")
+    signatures.write_saved_model(path, folding.inference_half(model), thresholds, batch_sizes=(1, 4), max_pixels=10_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def served(folder):
+    with selftest.Session(folder) as session:
+        yield session
+
+
+def files(shown):
+    return np.array([selftest.encode(picture) for picture in shown], object)
+
+
+def one(served, contents):
+    """What serve_bytes says of a single file."""
+    found = served.run("serve_bytes", image_bytes=np.array([contents], object))
+    assert np.isfinite(found["anomaly_map"]).all() and np.isfinite(found["score"]).all()
+    return {name: found[name][0] for name in ("score", "valid", "is_anomalous")}
+
+
+REFUSED = {"score": 1.0, "valid": 0, "is_anomalous": 1}
+
+
+# The inference half ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [
+    dict(), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False), dict(stem=4, blocks=2),
+    dict(segmenter_stride=2, segmenter_difference=True), dict(channels=1, second_encoder=False)], ids=str)
+def test_the_inference_half_detects_as_the_trained_model(options):
+    trained = random_model(**options)
+    half = folding.inference_half(trained)
+    images = selftest.test_pictures(*SIZE, trained.channels)[0] / np.float32(255)
+    for ours, theirs in zip(half(images), trained(images)):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert np.ptp(trained(images).anomaly_map) > 0.01  # the pixels are told apart at all
+    assert half.discriminator is None and half.generator.encoder_hat is None
+    assert not any("moving" in weight.name or "gamma" in weight.name for weight in half.weights)
+    assert folding.parameters(half) == sum(int(np.prod(weight.shape)) for weight in half.weights)
+
+
+def test_the_inference_half_takes_another_picture_size(model):
+    half = folding.inference_half(model, (16, 24))
+    assert half.image_size == (16, 24) and half(tf.zeros((1, 16, 24, 3))).anomaly_map.shape == (1, 16, 24, 1)
+
+
+# Names, types, numbers ------------------------------------------------------------------------------------------------
+
+
+def plain(tensor):
+    sides = [side.size for side in tensor.tensor_shape.dim]
+    return tf.as_dtype(tensor.dtype).name, tuple(None if side < 0 else side for side in sides)
+
+
+def test_signatures_are_the_stored_ones(served):
+    assert served.names() == sorted(GOLDEN)
+    for name, (inputs, outputs) in GOLDEN.items():
+        definition = served.definitions[name]
+        batch = next(iter(inputs.values()))[1][0]
+        assert {key: plain(tensor) for key, tensor in definition.inputs.items()} == inputs, name
+        wanted = {key: (OUTPUTS[key][0], (batch, *OUTPUTS[key][1])) for key in outputs}
+        assert {key: plain(tensor) for key, tensor in definition.outputs.items()} == wanted, name
+
+
+def test_weights_are_stored_once_and_nothing_that_trains(folder, model):
+    needed = sum(int(np.prod(weight.shape)) for part in (model.generator.encoder, model.generator.decoder, model.segmenter)
+                 for weight in part.weights if not any(key in weight.name for key in ("gamma", "moving")))
+    assert needed <= exporting.stored_numbers(folder) <= 1.01 * needed  # a folded bias is where beta was
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_every_signature_answers_as_keras(served, model, pictures, thresholds, name):
+    shown, roi = pictures
+    given = {"images": shown if name == "serve_uint8" else shown / np.float32(255), "roi": roi, "image_bytes": files(shown),
+             "roi_bytes": files(roi.astype(np.uint8))}  # a ROI of 1, which is not 0, not of 255
+    inputs = {key: given[key][:1] if name == "static_b1" else given[key] for key in GOLDEN[name][0]}
+    found = served.run(name, **inputs)
+    inside = "roi" in name
+    expected = model(shown / np.float32(255), roi=roi if inside else None)
+    rows = len(found["score"])
+    assert rows == (1 if name == "static_b1" else 4)
+    np.testing.assert_allclose(found["score"], expected.score[:rows], atol=1e-5)
+    rejected = expected.score.numpy() > thresholds["image_roi" if inside else "image"]["value"]
+    assert rejected.sum() == 2
+    np.testing.assert_array_equal(found["is_anomalous"], rejected[:rows])
+    if "anomaly_map" in found:
+        np.testing.assert_allclose(found["anomaly_map"], expected.anomaly_map[:rows], atol=1e-5)
+    if "valid" in found:
+        assert found["valid"].tolist() == [1] * rows
+
+
+def test_the_overlay_is_the_picture_under_the_map(served, model, pictures):
+    shown = pictures[0]
+    found = served.run("serve_bytes_map", image_bytes=files(shown))["overlay_bytes"]
+    for file, picture, amap in zip(found, shown, model(shown / np.float32(255)).anomaly_map.numpy()):
+        overlay = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+        heat = cv2.applyColorMap((amap * 255 + 0.5).astype(np.uint8), cv2.COLORMAP_JET)
+        wanted = cv2.addWeighted(np.ascontiguousarray(picture[..., ::-1]), 0.55, heat, 0.45, 0)
+        assert cv2.absdiff(overlay, wanted).max() <= 3  # a map of another last bit may be one step of colour away
+
+
+def test_sizes_and_formats_mixed_in_one_batch(served, pictures):
+    picture = pictures[0][0]
+    larger = cv2.resize(picture, (2 * SIZE[1], 2 * SIZE[0]), interpolation=cv2.INTER_NEAREST)
+    deep = cv2.imencode(".png", picture[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    bmp, jpeg = (cv2.imencode(kind, picture[..., ::-1])[1].tobytes() for kind in (".bmp", ".jpg"))
+    contents = np.array([selftest.encode(picture), deep, bmp, jpeg, selftest.encode(larger)], object)
+    found = served.run("serve_bytes", image_bytes=contents)
+    assert found["valid"].tolist() == [1] * 5
+    np.testing.assert_allclose(found["score"][1:3], found["score"][0], atol=1e-5)  # 16 bit and BMP: the same picture
+    assert np.abs(found["score"][3:] - found["score"][0]).max() < 0.05
+
+
+def test_a_threshold_between_two_float32_decides_as_in_double():
+    rng = np.random.default_rng(0)
+    for value in rng.random(200):
+        low = signatures.decision_threshold(value)
+        for score in (np.nextafter(np.float32(value), np.float32(0)), np.float32(value),
+                      np.nextafter(np.float32(value), np.float32(1))):
+            assert (score > low) == (float(score) > value)
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_corrupt_picture_costs_its_own_row_only(served, pictures):
+    contents = files(pictures[0])
+    whole = served.run("serve_bytes", image_bytes=contents)
+    contents[1] = contents[1][:200]
+    found = served.run("serve_bytes", image_bytes=contents)
+    assert {name: found[name][1] for name in REFUSED} == REFUSED and (found["anomaly_map"][1] == 1).all()
+    for name, value in found.items():
+        assert np.array_equal(np.delete(value, 1, 0), np.delete(whole[name], 1, 0)), name  # every bit
+    overlay = served.run("serve_bytes_map", image_bytes=contents)
+    assert overlay["valid"].tolist() == [1, 0, 1, 1] and all(file.startswith(b"\x89PNG") for file in overlay["overlay_bytes"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -0.5, 255.0])
+@pytest.mark.parametrize("name", ["serving_default", "score", "static_b4", "serve_roi"])
+def test_pixels_that_are_no_picture_are_anomalous(served, pictures, name, value):
+    images = pictures[0] / np.float32(255)
+    more = {"roi": pictures[1]} if name == "serve_roi" else {}
+    whole = served.run(name, images=images, **more)
+    images[2, 5, 7, 1] = value
+    found = served.run(name, images=images, **more)
+    assert found["is_anomalous"][2] == 1 and found["score"][2] == 1
+    for output, result in found.items():
+        assert np.isfinite(result).all() and np.array_equal(result[[0, 1, 3]], whole[output][[0, 1, 3]])
+
+
+@pytest.mark.parametrize("region", ["empty", "NaN", "no file"])
+def test_a_region_of_nothing_is_not_good(served, pictures, region):
+    shown, roi = pictures[0], pictures[1].copy()
+    if region == "no file":
+        contents = files(roi.astype(np.uint8))
+        contents[1] = cv2.imencode(".jpg", shown[0])[1].tobytes()
+        found = served.run("serve_bytes_roi", image_bytes=files(shown), roi_bytes=contents)
+    else:
+        roi[1] = 0
+        if region == "NaN":
+            roi[1, 3:9, 3:9] = np.nan
+        found = served.run("serve_roi", images=shown / np.float32(255), roi=roi)
+    assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1 and found["score"][1] == 1
+
+
+def png_header(width, height, depth=8, colour=2):
+    """A PNG that claims a size and holds nothing of it."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("sides", [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (2**31 + 5, 1), (0, 0), (0, 10)], ids=str)
+def test_a_header_that_claims_too_much_is_not_decoded(served, sides):
+    assert one(served, png_header(*sides)) == REFUSED
+
+
+def test_the_limit_is_on_the_number_of_pixels(served):
+    """max_pixels is 10,000 here: 100 x 100 is read, 101 x 100 is not, in every format."""
+    for kind in (".png", ".jpg", ".bmp"):
+        for side, valid in ((100, 1), (101, 0)):
+            picture = np.full((100, side, 3), 90, np.uint8)
+            assert one(served, cv2.imencode(kind, picture)[1].tobytes())["valid"] == valid, (kind, side)
+
+
+def test_truncated_files_are_not_good(served, pictures):
+    for kind in (".png", ".jpg", ".bmp"):
+        whole = cv2.imencode(kind, pictures[0][0])[1].tobytes()
+        assert one(served, whole)["valid"] == 1
+        for share in np.linspace(0, 0.95, 20):
+            assert one(served, whole[:int(share * len(whole))]) == REFUSED, (kind, share)
+
+
+def test_random_bytes_are_never_good(served):
+    rng = np.random.default_rng(5)
+    heads = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"GIF89a", b"II*\0", png_header(8, 8)[:33]]
+    contents = [heads[i % len(heads)] + rng.bytes(int(rng.integers(0, 300))) for i in range(1000)]
+    found = served.run("serve_bytes", image_bytes=np.array(contents, object))
+    assert found["valid"].sum() == 0 and found["is_anomalous"].sum() == 1000 and (found["score"] == 1).all()
+
+
+def test_pictures_of_other_kinds(served):
+    rng = np.random.default_rng(6)
+    grey = rng.integers(0, 255, (*SIZE, 1), np.uint8)
+
+    def saved(kind, mode, channels):
+        stream = io.BytesIO()
+        pixels = np.repeat(grey, channels, axis=2)
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode).save(stream, kind)
+        return stream.getvalue()
+
+    assert one(served, saved("PNG", "L", 1))["valid"] == 1  # three copies
+    for kind, mode, channels in (("JPEG", "CMYK", 4), ("PNG", "RGBA", 4), ("GIF", "L", 1), ("TIFF", "L", 1), ("WEBP", "RGB", 3)):
+        assert one(served, saved(kind, mode, channels)) == REFUSED, (kind, mode)
+
+
+@pytest.mark.parametrize("images", [
+    np.zeros((1, 16, 24, 3), np.float32), np.zeros((1, *SIZE, 1), np.float32), np.zeros(SIZE, np.float32),
+    np.zeros((1, 0, 0, 3), np.float32), np.full((1, *SIZE, 3), b"text", object), np.zeros((0, *SIZE, 3), np.float32)],
+    ids=["size", "channels", "rank", "0 x 0", "type", "empty batch"])
+def test_tensors_of_another_shape_or_type_are_refused_or_give_nothing(served, pictures, images):
+    try:
+        assert len(served.run("serving_default", images=images)["score"]) == 0
+    except (tf.errors.InvalidArgumentError, ValueError):
+        pass
+    assert len(served.run("serving_default", images=pictures[0] / np.float32(255))["score"]) == 4  # it still lives
+
+
+# The self-test --------------------------------------------------------------------------------------------------------
+
+
+def test_the_self_test_passes_and_tells_how_far_apart(folder, model, thresholds):
+    offered = signatures.signatures(folding.inference_half(model), thresholds, (1, 4))
+    worst = selftest.check(folder, model, thresholds, offered)
+    assert 0 < worst["score"] < 1e-5 and 0 < worst["anomaly_map"] < 1e-5
+
+
+def test_the_self_test_finds_other_weights_and_missing_signatures(folder, model, thresholds):
+    offered = signatures.signatures(folding.inference_half(model), thresholds, (1, 4))
+    with pytest.raises(ExportStopped, match="no signature static_b2"):
+        selftest.check(folder, model, thresholds, dict(offered, static_b2=offered["static_b1"]))
+    other = random_model()
+    bias = other.segmenter.mark.bias
+    bias.assign(bias.numpy() + 0.01)
+    with pytest.raises(ExportStopped, match="serving_default is not what the Keras model gives"):
+        selftest.check(folder, other, thresholds, offered)
