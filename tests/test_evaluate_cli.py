@@ -25,9 +25,9 @@ TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "
         "network.segmenter_widths=[4, 8]", "network.score_pool=5", "loss.adversarial=0", "loss.encoder=0")
 
 
-def make_run(folder, data):
+def make_run(folder, data, *settings):
     """A run folder as train.py leaves it, with the initial weights of one seed."""
-    config = configuration.load_config(None, [*TINY, f"data.root={json.dumps(str(data))}"])
+    config = configuration.load_config(None, [*TINY, *settings, f"data.root={json.dumps(str(data))}"])
     runs.create_run(str(folder), config)
     tf.keras.utils.set_random_seed(3)
     write_arrays(os.path.join(folder, runs.BEST), network_arrays(runs.build_model(config)), {})

@@ -34,8 +34,11 @@ OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("i
 
 
 def random_model(channels=3, **options):
-    """A GRDNet with weights and moments as training could leave them: none at the value it starts from."""
-    model = GRDNet(SIZE, channels, **{**TINY, **options})
+    return randomise(GRDNet(SIZE, channels, **{**TINY, **options}))
+
+
+def randomise(model):
+    """Weights and moments as training could leave them: none at the value it starts from."""
     rng = np.random.default_rng(4)
     for weight in model.weights:
         shape = tuple(weight.shape)
