@@ -22,6 +22,12 @@ def parse(argv):
                         help="what a server shares: DIR/<name>/<version> and DIR/serving (default: exports)")
     parser.add_argument("--name", metavar="NAME", help="the model's name (default: that of the run's data folder)")
     parser.add_argument("--version", metavar="N", type=int, help="whole number that is not there (default: the next)")
+    parser.add_argument("--format", metavar="F,...", default="saved_model", help="saved_model is always written; onnx and "
+                        "tftrt (TensorRT engines for this machine's GPU) are made from it (default: saved_model)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32",
+                        help="of onnx and tftrt; the export stops where scores or decisions change too much")
+    parser.add_argument("--calibration-data", metavar="DIR", help="data folder in the MVTec layout: int8 is calibrated on "
+                        "its good pictures, fp16 and int8 are compared with fp32 on its test pictures")
     parser.add_argument("--image-size", metavar="H,W", help="size that pictures are resized to, with thresholds fitted "
                         "anew for it (default: as trained)")
     parser.add_argument("--batch-sizes", metavar="N,...", default="1,8",
@@ -49,6 +55,7 @@ def main(argv=None) -> int:
 def run(arguments) -> int:
     """Judge flags, run and target, then import TensorFlow and export: a wrong path is answered at once."""
     batch_sizes = numbers("--batch-sizes", arguments.batch_sizes)
+    formats = extra_formats(arguments)
     if arguments.max_pixels < 1:
         raise InputError(f"--max-pixels {arguments.max_pixels}: expected 1 or more")
     config = runs.read_config(arguments.run)
@@ -56,16 +63,43 @@ def run(arguments) -> int:
     name = arguments.name or default_name(config)
     server_files.check_name(name)
     version = publish.free_version(os.path.join(arguments.out, name), arguments.version)
+    for batch in batch_sizes if "tftrt" in formats else ():
+        publish.free_version(os.path.join(arguments.out, f"{name}_tftrt_b{batch}"), version)
     check_weights(arguments.run)
+    from grdnet_tf.serving import converting, exporting, quantisation
+
+    pictures = quantisation.find(arguments.calibration_data) if arguments.calibration_data else None
+    for name_of_format in formats:
+        converting.FORMATS[name_of_format]()
     model = runs.load_run(arguments.run).model
     thresholds = find_thresholds(arguments.run, config, model, size)
-    from grdnet_tf.serving.exporting import export
-
-    final = export(model, thresholds, arguments.out, name, version, image_size=size, batch_sizes=batch_sizes,
-                   max_pixels=arguments.max_pixels, about=about(arguments.run, config, model))
-    print(f"exported: {final}")
+    options = exporting.Options(size, batch_sizes, arguments.max_pixels, formats, arguments.precision, pictures)
+    finals = exporting.export(model, thresholds, arguments.out, name, version, options, about(arguments.run, config, model))
+    for final in finals:
+        print(f"exported: {final}")
+    if "onnx" in formats:
+        path = os.path.join(finals[0], converting.ONNX)
+        print("TensorRT engine, on the machine with the GPU: " + converting.onnx_export.trtexec(
+            path, size, model.channels, batch_sizes, arguments.precision))
     print(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
     return 0
+
+
+def extra_formats(arguments):
+    """What --format asks for beside the SavedModel. InputError where it does not go with the other flags."""
+    formats = list(dict.fromkeys(part.strip() for part in arguments.format.split(",")))
+    for name in formats:
+        if name not in ("saved_model", "onnx", "tftrt"):
+            raise InputError(f"--format {arguments.format}: expected some of saved_model, onnx, tftrt")
+    extra = tuple(name for name in formats if name != "saved_model")
+    lower = arguments.precision != "fp32"
+    if lower and not extra:
+        raise InputError(f"--precision {arguments.precision} is for --format onnx and tftrt; the SavedModel stays fp32")
+    if lower and not arguments.calibration_data:
+        raise InputError(f"--precision {arguments.precision} needs --calibration-data DIR, pictures to compare it with fp32 on")
+    if arguments.calibration_data and not lower:
+        raise InputError("--calibration-data is for --precision fp16 and int8")
+    return extra
 
 
 def numbers(flag, text):

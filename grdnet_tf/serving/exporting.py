@@ -1,5 +1,6 @@
 """From a trained model to a published version: SavedModel, warmup requests, self-test, manifest, the server's files."""
 import os
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,49 +9,70 @@ from ..errors import ExportStopped, InputError
 from ..image_files import MAX_PIXELS
 from ..model import GRDNet
 from ..weights import network_arrays
-from . import folding, publish, selftest, server_files, warmup
+from . import converting, folding, publish, quantisation, selftest, server_files, warmup
 from .signatures import write_saved_model
 
 
-def export(model, thresholds, out, name, version, *, image_size=None, batch_sizes=(1, 8), max_pixels=MAX_PIXELS,
-           about=None) -> str:
-    """Write OUT/`name`/`version` and OUT/serving; returns the version's folder.
+class Options(NamedTuple):
+    """What is written, beside the SavedModel in float32, which always is."""
+    image_size: Optional[Tuple[int, int]] = None  # (H, W) of the served pictures, default that of the model
+    batch_sizes: Sequence[int] = (1, 8)           # of the static signatures
+    max_pixels: int = MAX_PIXELS                  # a picture file that claims more is refused
+    formats: Sequence[str] = ()                   # of converting.FORMATS
+    precision: str = "fp32"                       # of these formats: fp32, fp16, int8
+    pictures: Optional[quantisation.Pictures] = None  # that a lower precision is calibrated and judged on
+
+
+def export(model, thresholds, out, name, version, options=Options(), about=None) -> List[str]:
+    """Write OUT/`name`/`version` and OUT/serving; with "tftrt" also OUT/`name`_tftrt_b<N>/`version`.
 
     Args:
       model: the trained GRDNet.
-      thresholds: as `calibration.calibrate` gives them, for pictures of `image_size`.
-      image_size: (H, W) of the served pictures, default that of the model.
-      batch_sizes, max_pixels: as of `signatures.signatures`.
-      about: plain data for the manifest: where the model comes from.
+      thresholds: as `calibration.calibrate` gives them, for pictures of the served size.
+      about: plain data for the manifests: where the model comes from.
 
+    Returns: the folders of the versions.
     Raises: InputError for weights that are not finite or a folder that cannot be written; ExportStopped where the written
     model does not answer as the trained one does. Neither leaves a version behind.
     """
     check_finite(model)
-    half = folding.inference_half(model, image_size)
+    half = folding.inference_half(model, options.image_size)
+    source = {}  # where the SavedModel stands until it is published
 
     def write(folder):
-        try:
-            offered = write_saved_model(folder, half, thresholds, batch_sizes, max_pixels)
-        except tf.errors.OpError as error:
-            raise ExportStopped(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
-        stored = stored_numbers(folder)
-        if stored > 1.01 * folding.parameters(half):
-            raise ExportStopped(f"the SavedModel holds {stored} numbers, inference needs {folding.parameters(half)}")
-        worst = selftest.check(folder, model, thresholds, offered)
+        offered = _write_checked(folder, model, half, thresholds, options, source)
         pictures, roi = selftest.test_pictures(*half.image_size, half.channels)
         warmup.write_warmup(os.path.join(folder, warmup.FILE), name, version, [
             (key, selftest.requests(signature, pictures, roi)[0]) for key, signature in offered.items()])
-        return {"model": name, "version": version, "image_size": list(half.image_size), "channels": half.channels,
-                "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": max_pixels,
-                "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
-                               for key, signature in offered.items()},
-                "self_test": {"largest_difference": worst, "tolerance": selftest.TOLERANCE}, **(about or {})}
+        content = {"model": name, "version": version, "image_size": list(half.image_size), "channels": half.channels,
+                   "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": options.max_pixels,
+                   "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
+                                  for key, signature in offered.items()},
+                   "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE}, **(about or {})}
+        if "onnx" in options.formats:
+            content["onnx"] = converting.to_onnx(folder, half, thresholds, options.precision, options.pictures)
+        return content
 
-    final = publish.publish(os.path.join(out, name), version, write)
+    def write_engine(batch):
+        def write_one(folder):
+            told = converting.to_tensorrt(source["folder"], folder, half, thresholds, batch, options.precision,
+                                          options.pictures)
+            return {"model": engine_name(name, batch), "version": version, "tftrt": told, "thresholds": thresholds,
+                    **(about or {})}
+        return write_one
+
+    targets = {os.path.join(out, name): write}
+    if "tftrt" in options.formats:
+        targets.update({os.path.join(out, engine_name(name, batch)): write_engine(batch) for batch in options.batch_sizes})
+    finals = publish.publish(version, targets)
     server_files.write_server_files(out, name, server_files.Description(
-        version, half.image_size, half.channels, thresholds["image"]["value"], batch_sizes, tf.__version__))
-    return final
+        version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__))
+    return finals
+
+
+def engine_name(name, batch):
+    """A model of its own: TensorRT engines are for one signature and one kind of GPU."""
+    return f"{name}_tftrt_b{batch}"
 
 
 def check_finite(model: GRDNet) -> None:
@@ -64,3 +86,16 @@ def stored_numbers(folder: str) -> int:
     """Elements of all variables in a SavedModel."""
     variables = tf.train.list_variables(os.path.join(folder, "variables", "variables"))
     return sum(int(np.prod(shape)) for name, shape in variables if not name.startswith("_CHECKPOINTABLE"))
+
+
+def _write_checked(folder, model, half, thresholds, options, source):
+    """Write the SavedModel, count its numbers and self-test it; its signatures."""
+    try:
+        offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels)
+    except tf.errors.OpError as error:
+        raise ExportStopped(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
+    stored, needed = stored_numbers(folder), folding.parameters(half)
+    if stored > 1.01 * needed:
+        raise ExportStopped(f"the SavedModel holds {stored} numbers, inference needs {needed}")
+    source.update(folder=folder, worst=selftest.check(folder, model, thresholds, offered))
+    return offered

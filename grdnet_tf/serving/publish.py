@@ -5,11 +5,12 @@
 A server takes the largest whole number among the folders, complete or not. So everything is written to a folder whose name
 is no number, and renamed as the last step; a version that is there is never touched.
 """
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from typing import Callable
+from typing import Callable, Dict, List
 
 from ..errors import ExportStopped, InputError
 from ..storage import file_sha256, sync, umask, write_json
@@ -32,38 +33,54 @@ def free_version(home: str, version=None) -> int:
     return version
 
 
-def publish(home: str, version: int, write: Callable[[str], dict]) -> str:
-    """Make HOME/<version>: `write(folder)` fills a folder and returns the manifest's content, "files" is added here.
+def publish(version: int, targets: Dict[str, Callable[[str], dict]]) -> List[str]:
+    """Make HOME/<version> of every {HOME: write}, all of them or none; returns the folders.
 
-    Raises: InputError if it cannot be written or is there already, ExportStopped if the files changed on the way; these
-    and whatever `write` raises leave `home` as it was.
+    `write(folder)` fills a folder and returns the manifest's content; "files" is added here. They are called in order.
+
+    Raises: InputError if one cannot be written or is there already, ExportStopped if the files changed on the way; these
+    and whatever `write` raises leave every home as it was.
     """
-    final = os.path.join(home, str(version))
-    made = not os.path.isdir(home)
-    try:
-        os.makedirs(home, exist_ok=True)
-        aside = tempfile.mkdtemp(prefix=f".unfinished-{version}-", dir=home)
-        try:
-            content = write(aside)
-            hashes = {path: file_sha256(os.path.join(aside, path)) for path in files(aside)}
-            write_json(os.path.join(aside, MANIFEST), dict(content, files=hashes))
-            for folder, _, names in os.walk(aside, topdown=False):
-                for name in names:
-                    sync(os.path.join(folder, name))
-                sync(folder)
-            verify(aside)
-            os.chmod(aside, 0o777 & ~umask())
+    finals = [os.path.join(home, str(version)) for home in targets]
+    with contextlib.ExitStack() as cleanup:
+        staged = [_stage(home, version, write, cleanup) for home, write in targets.items()]
+        for final in finals:
             if os.path.lexists(final):  # another export was faster
                 raise InputError(f"{final}: is there already; versions are never overwritten")
-            os.rename(aside, final)
-            sync(home)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            if made and not os.listdir(home):
-                os.rmdir(home)
+        for aside, final in zip(staged, finals):
+            with _named(final):
+                os.rename(aside, final)
+                sync(os.path.dirname(final))
+    return finals
+
+
+def _stage(home, version, write, cleanup):
+    """The temporary folder beside HOME/<version> with all that goes there, on the disk and verified."""
+    with _named(home):
+        if not os.path.isdir(home):
+            os.makedirs(home)
+            cleanup.callback(lambda: os.listdir(home) or os.rmdir(home))
+        aside = tempfile.mkdtemp(prefix=f".unfinished-{version}-", dir=home)
+        cleanup.callback(shutil.rmtree, aside, ignore_errors=True)
+        content = write(aside)
+        hashes = {path: file_sha256(os.path.join(aside, path)) for path in files(aside)}
+        write_json(os.path.join(aside, MANIFEST), dict(content, files=hashes))
+        for folder, _, names in os.walk(aside, topdown=False):
+            for name in names:
+                sync(os.path.join(folder, name))
+            sync(folder)
+        verify(aside)
+        os.chmod(aside, 0o777 & ~umask())
+    return aside
+
+
+@contextlib.contextmanager
+def _named(path):
+    """The operating system's errors as InputError naming `path`."""
+    try:
+        yield
     except OSError as error:
-        raise InputError(f"cannot write {final}: {error.strerror or error}") from error
-    return final
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def files(folder: str) -> list:

@@ -1,0 +1,52 @@
+"""The other forms of an export, made from its SavedModel and, in a lower precision, judged against it."""
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from . import onnx_export, quantisation, selftest, tensorrt
+
+FORMATS = {"onnx": onnx_export.require, "tftrt": tensorrt.require}  # what must be there for each: raises InputError
+ONNX = os.path.join("onnx", "model.onnx")  # within a version
+
+
+def to_onnx(folder, model, thresholds, precision, pictures) -> dict:
+    """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included."""
+    path = os.path.join(folder, ONNX)
+    told = onnx_export.write(folder, path, precision, calibration_pictures(model, precision, pictures))
+    runtime = onnx_export.Runtime(path)
+    return dict(told, gate=judge(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures))
+
+
+def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -> dict:
+    """Write static_b<`batch`> of the SavedModel in `source` with TensorRT engines to `folder`; as `to_onnx`."""
+    told = tensorrt.convert(source, folder, batch, precision, calibration_pictures(model, precision, pictures))
+    loaded = tf.saved_model.load(folder)
+    engine = loaded.signatures[f"static_b{batch}"]
+
+    def scores(images):
+        found = []
+        for start in range(0, len(images), batch):
+            part = images[start:start + batch]
+            filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+            found.append(engine(images=tf.constant(filled))["score"].numpy()[:len(part)])
+        return np.concatenate(found)
+
+    return dict(told, precision=precision, gate=judge(source, scores, model, thresholds, precision, pictures))
+
+
+def calibration_pictures(model, precision, pictures):
+    """(N, H, W, C) good pictures for int8, None for the others."""
+    return quantisation.load(pictures.calibration, model.image_size, model.channels) if precision == "int8" else None
+
+
+def judge(saved_model, scores, model, thresholds, precision, pictures):
+    """The figures of `quantisation.gate` of `scores`, a function of images; None for fp32, which is compared as it is made.
+
+    Raises: ExportStopped where a lower precision changes scores or decisions too much.
+    """
+    if precision == "fp32":
+        return None
+    with selftest.Session(saved_model) as session:
+        return quantisation.gate(precision, lambda images: session.run("score", images=images)["score"], scores,
+                                 pictures.compared, model.image_size, model.channels, thresholds["image"]["value"])
