@@ -13,7 +13,7 @@ NAMES = {os.path.basename(path)[:-3] for path in FILES}
 FLOORS = {  # a file imports from its own floor or below; what is not named here stands on floor 0
     1: "networks pipeline weights",
     2: "model",
-    3: "calibration callbacks comparison evaluation predicting report folding exporting",
+    3: "calibration callbacks comparison evaluation predicting report folding exporting converting",
     4: "data_check runs training train evaluate export",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -64,5 +64,6 @@ def test_setup_and_requirements_list_the_same_packages():
     setup.read(os.path.join(ROOT, "setup.cfg"), encoding="utf-8")
     lines = open(os.path.join(ROOT, "requirements.txt"), encoding="utf-8").read().splitlines()
     required = [line for line in lines if line and not line.startswith("#")]
-    installed = [line for line in setup["options"]["install_requires"].split("\n") if line]
-    assert installed + [setup["options.extras_require"]["test"].strip()] == required
+    extras = setup["options.extras_require"]
+    lists = (setup["options"]["install_requires"], extras["onnx"], extras["test"])
+    assert [line for text in lists for line in text.split("\n") if line] == required

@@ -1,0 +1,87 @@
+"""Does a model in lower precision still judge as the fp32 one? Compared on pictures; above a limit the export stops."""
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import datasets
+from ..decoding import load_image
+from ..errors import ExportStopped, InputError
+
+CALIBRATION_PICTURES = 64
+COMPARED_PICTURES = 500
+BATCH = 8
+
+
+class Limit(NamedTuple):
+    """`score`: the largest change of a score (of 1) that passes; `flipped`: the largest share of changed decisions."""
+    score: float
+    flipped: float
+
+
+LIMITS = {"fp16": Limit(0.01, 0.01), "int8": Limit(0.05, 0.02)}
+
+
+class Pictures(NamedTuple):
+    """Good pictures to calibrate on and pictures to compare on, as `datasets.Record`s."""
+    calibration: list
+    compared: list
+
+
+def find(root: str) -> Pictures:
+    """Of a data folder in the MVTec layout: out of train/good, and out of test/ (train/good where there is none).
+
+    Evenly spaced in the order of the paths, at most CALIBRATION_PICTURES and COMPARED_PICTURES of them. No TensorFlow.
+    Raises: InputError naming the folder or file that cannot be used.
+    """
+    good = datasets.list_mvtec(root, "train")
+    test = datasets.list_mvtec(root, "test") if os.path.isdir(os.path.join(root, "test")) else good
+    chosen = _spread(good, CALIBRATION_PICTURES), _spread(test, COMPARED_PICTURES)
+    return Pictures(*(datasets.inspect([record._replace(mask=None, roi=None) for record in records]).records
+                      for records in chosen))
+
+
+def _spread(records, most):
+    return [records[int(i)] for i in np.linspace(0, len(records) - 1, min(most, len(records)))]
+
+
+def load(records, image_size, channels) -> np.ndarray:
+    """(N, H, W, C) float32 in [0, 1]."""
+    return np.stack([load_image(record.image, image_size, channels).numpy() for record in records])
+
+
+def gate(precision: str, reference, candidate, records, image_size, channels: int, threshold: float) -> dict:
+    """Compare two models on `records`.
+
+    Args:
+      precision: a key of LIMITS.
+      reference, candidate: functions from images (n, H, W, C) float32 to scores (n,).
+      threshold: of the decision, score > threshold.
+
+    Returns: {"pictures", "largest_score_difference", "mean_score_difference", "flipped"} for the manifest.
+    Raises: ExportStopped where a limit is passed, naming the worst picture.
+    """
+    scores = []
+    for start in range(0, len(records), BATCH):
+        images = load(records[start:start + BATCH], image_size, channels)
+        scores.append((reference(images), candidate(images)))
+    expected, found = (np.concatenate(parts).astype(np.float64) for parts in zip(*scores))
+    return judge(precision, expected, found, threshold, [record.image for record in records])
+
+
+def judge(precision: str, expected, found, threshold: float, names) -> dict:
+    """`gate` of scores that are known already."""
+    if not len(expected):
+        raise InputError(f"--precision {precision}: no pictures to compare on")
+    limit, difference = LIMITS[precision], np.abs(expected - found)
+    flipped = (expected > threshold) != (found > threshold)
+    worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
+    if not difference[worst] <= limit.score:  # NaN is not
+        raise ExportStopped(f"{precision}: the score of {names[worst]} is {found[worst]:.4f}, in fp32 "
+                            f"{expected[worst]:.4f}; at most {limit.score:g} apart passes")
+    if flipped.mean() > limit.flipped:
+        first = names[int(np.argmax(flipped))]
+        raise ExportStopped(f"{precision}: {flipped.sum()} of {len(names)} decisions are not those of fp32, the first on "
+                            f"{first}; at most {limit.flipped:.0%} passes")
+    return {"pictures": len(names), "largest_score_difference": float(difference.max()),
+            "mean_score_difference": float(difference.mean()), "flipped": int(flipped.sum())}
