@@ -1,5 +1,6 @@
 # make env    creates .venv from requirements.txt, once        make demo   draws, trains and evaluates the demo set
 # make test   runs the tests                                   make help   says this
+# make export-demo   exports the demo run for TensorFlow Serving and prints how to serve it
 #
 # make PYTHON=python3.12 ... chooses the interpreter of a new .venv; delete .venv to choose anew.
 
@@ -7,14 +8,15 @@ PYTHON ?=
 VENV := .venv
 INSTALLED := $(VENV)/installed
 DEMO := runs/demo
+EXPORTS := exports
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test
+.PHONY: help env demo export-demo test
 
 help:
-	@sed -n '1,4s/^# *//p' Makefile
+	@sed -n '1,5s/^# *//p' Makefile
 
 env: $(INSTALLED)
 
@@ -41,6 +43,11 @@ demo: env
 	    $(VENV)/bin/python train.py --run $(DEMO); \
 	fi
 	$(VENV)/bin/python evaluate.py --run $(DEMO)
+
+export-demo: env
+	@if [ ! -f $(DEMO)/summary.json ]; then $(MAKE) demo; fi
+	$(VENV)/bin/python export.py --run $(DEMO) --out $(EXPORTS)
+	@sed -n '/^## Start a server/,/^With the client/p' $(EXPORTS)/serving/README.md
 
 test: env
 	$(VENV)/bin/python -m pytest
