@@ -68,7 +68,14 @@ def write_json(path: str, content: Any) -> None:
 def write_arrays(path: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
     """Named arrays and a JSON state in one uncompressed .npz, each entry under a CRC-32."""
     text = np.frombuffer(json.dumps(state).encode("utf-8"), np.uint8)
-    write_file(path, lambda stream: np.savez(stream, **{_STATE: text}, **arrays))
+
+    def write(stream):  # np.savez leaves its archive open where the disk is full: a traceback after the error's line
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, array in {_STATE: text, **arrays}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+    write_file(path, write)
 
 
 def read_arrays(path: str) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:

@@ -44,17 +44,20 @@ def test_a_pickle_is_refused(tmp_path):
         read_arrays(path)
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "x.txt"
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "new" * 10000),
+                                   lambda path: write_arrays(path, {"a": np.zeros(10000)}, {})], ids=["text", "arrays"])
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a traceback after the error's line
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, write):
+    path = tmp_path / "x"
     write_text(str(path), "old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the system itself refuses a larger file
     try:
-        with pytest.raises(InputError, match="cannot write .*x.txt"):
-            write_text(str(path), "new" * 10000)
+        with pytest.raises(InputError, match="cannot write .*x"):
+            write(str(path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["x.txt"]
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["x"]
 
 
 def test_the_fingerprint_sees_names_types_shapes_and_bytes():
