@@ -22,12 +22,12 @@ def parse(argv):
                         help="what a server shares: DIR/<name>/<version> and DIR/serving (default: exports)")
     parser.add_argument("--name", metavar="NAME", help="the model's name (default: that of the run's data folder)")
     parser.add_argument("--version", metavar="N", type=int, help="whole number that is not there (default: the next)")
-    parser.add_argument("--format", metavar="F,...", default="saved_model", help="saved_model is always written; onnx and "
-                        "tftrt (TensorRT engines for this machine's GPU) are made from it (default: saved_model)")
+    parser.add_argument("--format", metavar="F,...", default="saved_model", help="saved_model is always written; onnx "
+                        "and tftrt (TensorRT engines for this machine's GPU) are made from it (default: saved_model)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32",
                         help="of onnx and tftrt; the export stops where scores or decisions change too much")
-    parser.add_argument("--calibration-data", metavar="DIR", help="data folder in the MVTec layout: int8 is calibrated on "
-                        "its good pictures, fp16 and int8 are compared with fp32 on its test pictures")
+    parser.add_argument("--calibration-data", metavar="DIR", help="data folder in the MVTec layout: int8 is calibrated "
+                        "on its good pictures, fp16 and int8 are compared with fp32 on its test pictures")
     parser.add_argument("--image-size", metavar="H,W", help="size that pictures are resized to, with thresholds fitted "
                         "anew for it (default: as trained)")
     parser.add_argument("--batch-sizes", metavar="N,...", default="1,8",
@@ -74,7 +74,8 @@ def run(arguments) -> int:
     model = runs.load_run(arguments.run).model
     thresholds = find_thresholds(arguments.run, config, model, size)
     options = exporting.Options(size, batch_sizes, arguments.max_pixels, formats, arguments.precision, pictures)
-    finals = exporting.export(model, thresholds, arguments.out, name, version, options, about(arguments.run, config, model))
+    told = about(arguments.run, config, model)
+    finals = exporting.export(model, thresholds, arguments.out, name, version, options, told)
     for final in finals:
         print(f"exported: {final}")
     if "onnx" in formats:
@@ -96,7 +97,7 @@ def extra_formats(arguments):
     if lower and not extra:
         raise InputError(f"--precision {arguments.precision} is for --format onnx and tftrt; the SavedModel stays fp32")
     if lower and not arguments.calibration_data:
-        raise InputError(f"--precision {arguments.precision} needs --calibration-data DIR, pictures to compare it with fp32 on")
+        raise InputError(f"--precision {arguments.precision} needs --calibration-data DIR, to compare it with fp32 on")
     if arguments.calibration_data and not lower:
         raise InputError("--calibration-data is for --precision fp16 and int8")
     return extra
@@ -144,7 +145,7 @@ def check_weights(run):
 
 
 def find_thresholds(run, config, model, size):
-    """What is kept with the run; for another picture size, or where nothing is kept, fitted on the held-out pictures."""
+    """What is kept with the run; for another size, or where nothing is kept, fitted on the held-out pictures."""
     from grdnet_tf import calibration
     from grdnet_tf.predicting import Predictor
     from grdnet_tf.serving import folding
@@ -158,9 +159,9 @@ def find_thresholds(run, config, model, size):
         return kept
     records = runs.held_out(run, config, config.data.root or "")
     if not records:
-        raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{'' if as_trained else ' and this size'}"
-                         f", and no good pictures that it held out in {config.data.root}; evaluate.py --run {run} --data "
-                         "DIR fits one")
+        what = "" if as_trained else " and this size"
+        raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
+                         f"it held out in {config.data.root}; evaluate.py --run {run} --data DIR fits one")
     predictor = Predictor(model if as_trained else folding.inference_half(model, size))
     found = calibration.fit(predictor, {IMAGE_METHOD: records, PIXEL_METHOD: records})
     if as_trained:

@@ -50,5 +50,5 @@ def log_value(metric):
 
 
 def all_layers(layer):
-    """`layer` and every layer within it, in an order that their classes alone decide: both stacks lack a public walk."""
+    """`layer` and every layer within it, in an order that their classes alone decide: no public walk is on both."""
     return list(layer._flatten_layers())

@@ -1,4 +1,4 @@
-"""The SavedModel as a server has it, through the v1 Session loader: names and types, parity with Keras, and bad input."""
+"""The SavedModel as a server has it, through the v1 Session loader: names, types, parity with Keras, bad input."""
 import io
 import struct
 import zlib
@@ -14,7 +14,8 @@ from grdnet_tf.model import GRDNet
 from grdnet_tf.serving import exporting, folding, selftest, signatures
 
 SIZE = (32, 48)
-TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8), score_pool=5)
+TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8),
+            score_pool=5)
 IMAGE = (None, *SIZE, 3)
 GOLDEN = {  # what clients are written against: a change here breaks them
     "serving_default": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "anomaly_map"]),
@@ -29,8 +30,8 @@ GOLDEN = {  # what clients are written against: a change here breaks them
     "static_b1": ({"images": ("float32", (1, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
     "static_b4": ({"images": ("float32", (4, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
 }
-OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("int32", ()), "overlay_bytes": ("string", ()),
-           "anomaly_map": ("float32", (*SIZE, 1))}
+OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("int32", ()),
+           "overlay_bytes": ("string", ()), "anomaly_map": ("float32", (*SIZE, 1))}
 
 
 def random_model(channels=3, **options):
@@ -140,16 +141,17 @@ def test_signatures_are_the_stored_ones(served):
 
 
 def test_weights_are_stored_once_and_nothing_that_trains(folder, model):
-    needed = sum(int(np.prod(weight.shape)) for part in (model.generator.encoder, model.generator.decoder, model.segmenter)
-                 for weight in part.weights if not any(key in weight.name for key in ("gamma", "moving")))
+    parts = model.generator.encoder, model.generator.decoder, model.segmenter
+    needed = sum(int(np.prod(weight.shape)) for part in parts for weight in part.weights
+                 if not any(key in weight.name for key in ("gamma", "moving")))
     assert needed <= exporting.stored_numbers(folder) <= 1.01 * needed  # a folded bias is where beta was
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_every_signature_answers_as_keras(served, model, pictures, thresholds, name):
     shown, roi = pictures
-    given = {"images": shown if name == "serve_uint8" else shown / np.float32(255), "roi": roi, "image_bytes": files(shown),
-             "roi_bytes": files(roi.astype(np.uint8))}  # a ROI of 1, which is not 0, not of 255
+    given = {"images": shown if name == "serve_uint8" else shown / np.float32(255), "roi": roi,
+             "image_bytes": files(shown), "roi_bytes": files(roi.astype(np.uint8))}  # a ROI of 1, not of 255
     inputs = {key: given[key][:1] if name == "static_b1" else given[key] for key in GOLDEN[name][0]}
     found = served.run(name, **inputs)
     inside = "roi" in name
@@ -209,7 +211,8 @@ def test_a_corrupt_picture_costs_its_own_row_only(served, pictures):
     for name, value in found.items():
         assert np.array_equal(np.delete(value, 1, 0), np.delete(whole[name], 1, 0)), name  # every bit
     overlay = served.run("serve_bytes_map", image_bytes=contents)
-    assert overlay["valid"].tolist() == [1, 0, 1, 1] and all(file.startswith(b"\x89PNG") for file in overlay["overlay_bytes"])
+    assert overlay["valid"].tolist() == [1, 0, 1, 1]
+    assert all(file.startswith(b"\x89PNG") for file in overlay["overlay_bytes"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -0.5, 255.0])
@@ -289,7 +292,8 @@ def test_pictures_of_other_kinds(served):
         return stream.getvalue()
 
     assert one(served, saved("PNG", "L", 1))["valid"] == 1  # three copies
-    for kind, mode, channels in (("JPEG", "CMYK", 4), ("PNG", "RGBA", 4), ("GIF", "L", 1), ("TIFF", "L", 1), ("WEBP", "RGB", 3)):
+    for kind, mode, channels in (("JPEG", "CMYK", 4), ("PNG", "RGBA", 4), ("GIF", "L", 1), ("TIFF", "L", 1),
+                                 ("WEBP", "RGB", 3)):
         assert one(served, saved(kind, mode, channels)) == REFUSED, (kind, mode)
 
 

@@ -15,7 +15,8 @@ def to_onnx(folder, model, thresholds, precision, pictures) -> dict:
     path = os.path.join(folder, ONNX)
     told = onnx_export.write(folder, path, precision, calibration_pictures(model, precision, pictures))
     runtime = onnx_export.Runtime(path)
-    return dict(told, gate=judge(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures))
+    gate = judge(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
+    return dict(told, gate=gate)
 
 
 def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -> dict:
@@ -41,7 +42,7 @@ def calibration_pictures(model, precision, pictures):
 
 
 def judge(saved_model, scores, model, thresholds, precision, pictures):
-    """The figures of `quantisation.gate` of `scores`, a function of images; None for fp32, which is compared as it is made.
+    """The figures of `quantisation.gate` of `scores`, a function of images; None for fp32.
 
     Raises: ExportStopped where a lower precision changes scores or decisions too much.
     """

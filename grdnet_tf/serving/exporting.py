@@ -32,8 +32,8 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
       about: plain data for the manifests: where the model comes from.
 
     Returns: the folders of the versions.
-    Raises: InputError for weights that are not finite or a folder that cannot be written; ExportStopped where the written
-    model does not answer as the trained one does. Neither leaves a version behind.
+    Raises: InputError for weights that are not finite or a folder that cannot be written; ExportStopped where the
+    written model does not answer as the trained one does. Neither leaves a version behind.
     """
     check_finite(model)
     half = folding.inference_half(model, options.image_size)
@@ -48,7 +48,8 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
                    "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": options.max_pixels,
                    "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
                                   for key, signature in offered.items()},
-                   "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE}, **(about or {})}
+                   "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE},
+                   **(about or {})}
         if "onnx" in options.formats:
             content["onnx"] = converting.to_onnx(folder, half, thresholds, options.precision, options.pictures)
         return content
@@ -63,7 +64,8 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 
     targets = {os.path.join(out, name): write}
     if "tftrt" in options.formats:
-        targets.update({os.path.join(out, engine_name(name, batch)): write_engine(batch) for batch in options.batch_sizes})
+        for batch in options.batch_sizes:
+            targets[os.path.join(out, engine_name(name, batch))] = write_engine(batch)
     finals = publish.publish(version, targets)
     server_files.write_server_files(out, name, server_files.Description(
         version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__))

@@ -2,8 +2,8 @@
 
     OUT/<model name>/<version>/manifest.json and what it lists
 
-A server takes the largest whole number among the folders, complete or not. So everything is written to a folder whose name
-is no number, and renamed as the last step; a version that is there is never touched.
+A server takes the largest whole number among the folders, complete or not. So everything is written to a folder whose
+name is no number, and renamed as the last step; a version that is there is never touched.
 """
 import contextlib
 import json
@@ -38,8 +38,8 @@ def publish(version: int, targets: Dict[str, Callable[[str], dict]]) -> List[str
 
     `write(folder)` fills a folder and returns the manifest's content; "files" is added here. They are called in order.
 
-    Raises: InputError if one cannot be written or is there already, ExportStopped if the files changed on the way; these
-    and whatever `write` raises leave every home as it was.
+    Raises: InputError if one cannot be written or is there already, ExportStopped if the files changed on the way;
+    these and whatever `write` raises leave every home as it was.
     """
     finals = [os.path.join(home, str(version)) for home in targets]
     with contextlib.ExitStack() as cleanup:

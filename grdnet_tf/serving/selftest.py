@@ -1,4 +1,4 @@
-"""Does a SavedModel answer as the Keras model does? Asked the way TensorFlow Serving asks: through the v1 Session loader.
+"""Does a SavedModel answer as the Keras model does? Asked as TensorFlow Serving asks: through the v1 Session loader.
 
 `tf.saved_model.load` in Python is no proof: it accepts files in which the Session loader finds no variables.
 """
@@ -17,7 +17,7 @@ ROWS = 3
 
 
 class Session:
-    """A SavedModel as TensorFlow Serving runs it, on the CPU. `run("serving_default", images=...)` -> {output: array}."""
+    """A SavedModel as TensorFlow Serving runs it, on CPU. `run("serving_default", images=...)` -> {output: array}."""
 
     def __init__(self, folder: str):
         self.graph = tf.Graph()
@@ -40,14 +40,15 @@ class Session:
         """Like a server, this does not compare shapes with the signature's: that is left to the graph."""
         if signature not in self._callables:
             definition = self.definitions[signature]
-            tensors = [self.graph.get_tensor_by_name(definition.inputs[name].name) for name in sorted(definition.inputs)]
-            outputs = {name: self.graph.get_tensor_by_name(t.name) for name, t in definition.outputs.items()}
+            named = self.graph.get_tensor_by_name
+            tensors = [named(definition.inputs[name].name) for name in sorted(definition.inputs)]
+            outputs = {name: named(tensor.name) for name, tensor in definition.outputs.items()}
             self._callables[signature] = self.session.make_callable(outputs, tensors)
         return self._callables[signature](*(inputs[name] for name in sorted(inputs)))
 
 
 class Expected(NamedTuple):
-    """What the Keras model gives for the test pictures; `near`: rows whose score lies too near the threshold to tell."""
+    """What the Keras model gives for the test pictures; `near`: rows whose score is too near the threshold to tell."""
     outputs: dict
     near: np.ndarray
 
@@ -125,10 +126,10 @@ def _expected(model, pictures, roi, threshold):
 
 def _compare(what, output, value, expected, rows, pictures, worst):
     if output == "overlay_bytes":
-        overlays = np.array([cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for file in value])
+        overlays = [cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for file in value]
         wanted = np.array([IMAGE_SHARE * to_rgb(picture / 255.0) + (1 - IMAGE_SHARE) * jet(amap[..., 0])
                            for picture, amap in zip(pictures, expected.outputs["anomaly_map"])])
-        fits = overlays.shape == wanted.shape and np.abs(overlays - wanted).max() <= OVERLAY_TOLERANCE
+        fits = np.shape(overlays) == wanted.shape and np.abs(overlays - wanted).max() <= OVERLAY_TOLERANCE
     elif value.shape != expected.outputs[output][rows].shape:
         fits = False
     elif output in worst:

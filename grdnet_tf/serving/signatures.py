@@ -7,7 +7,7 @@
     serve_bytes       image_bytes (N,) string              -> score, is_anomalous, anomaly_map, valid
     serve_bytes_roi   image_bytes, roi_bytes (N,) string   -> the same, 0 outside the ROI
     serve_bytes_map   image_bytes (N,) string              -> score, is_anomalous, valid, overlay_bytes (N,) string: PNG
-    static_b<n>       images (n, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map; shapes fixed, for TensorRT
+    static_b<n>       images (n, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map; of fixed shape: TensorRT
 
 score (N,) float32, anomaly_map (N, H, W, 1) float32, both in [0, 1]; is_anomalous and valid (N,) int32 of 0 or 1.
 is_anomalous is 1 where the score is above the threshold. What is no picture, pixels that are not finite or outside
