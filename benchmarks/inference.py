@@ -1,0 +1,198 @@
+"""Speed of a detection in each form that a model can be had in: latency of one picture, images/s of batches, as ratios.
+
+    python benchmarks/inference.py                                  the demo configuration with fresh weights
+    python benchmarks/inference.py --run runs/demo --threads 1      a trained run, on one core
+    python benchmarks/inference.py --config configs/paper.yaml --rounds 5
+
+Every form gives score, decision and map of the same pictures as NumPy arrays; "+ decode" starts from PNG files instead
+of tensors. The scores are compared before anything is timed. The forms run in turns, so that a busy machine slows all
+alike; the ratio says how many times as long as the fastest one a form's median call takes. CPU ms is the processor time
+of a call, all threads together: on a busy machine the steadier number.
+"""
+import argparse
+import os
+import sys
+import tempfile
+import time
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, PROJECT)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+AGREE = 1e-4  # of the scores of any two forms
+KERAS, DECODE = "Keras predict", "SavedModel + decode"
+OUTPUTS = ("score", "anomaly_map", "is_anomalous")
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
+    parser.add_argument("--config", metavar="FILE", default=os.path.join(PROJECT, "configs", "demo.yaml"),
+                        help="without --run: a configuration, with fresh weights (default: demo.yaml)")
+    parser.add_argument("--set", metavar="a.b=c", action="append", default=[], help="a key of the configuration")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16], metavar="N", help="default: 1 8 16")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="cores to use (default: all)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each form (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=10, help="calls a turn (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    from grdnet_tf import runs
+    from grdnet_tf.config import load_config
+    from grdnet_tf.errors import InputError
+
+    try:
+        threads = use_cores(arguments.threads)
+        if arguments.run:
+            runs.read_config(arguments.run)  # judged before TensorFlow is imported
+            config, model = runs.load_run(arguments.run)
+        else:
+            config = load_config(arguments.config, ["data.channels='3'"] + arguments.set)
+            model = runs.build_model(config)
+        import keras
+        import tensorflow as tf
+
+        device = tf.config.list_logical_devices("GPU") or f"{runs.environment()['processor']}, {threads} core(s)"
+        print(f"{os.path.basename(arguments.run or arguments.config)}, {model.image_size[0]} x {model.image_size[1]} x "
+              f"{model.channels}, TensorFlow {tf.__version__}, Keras {keras.__version__}, {device}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            forms = load(model, folder, threads)
+            for batch in arguments.batch:
+                report(forms, pictures(model, batch), arguments.rounds, arguments.calls)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def use_cores(count) -> int:
+    """Bind the process to `count` cores (0: all it has), before any library has counted them; returns their number."""
+    from grdnet_tf.errors import InputError
+
+    cores = sorted(os.sched_getaffinity(0))
+    if not 0 <= count <= len(cores):
+        raise InputError(f"--threads {count}: there are {len(cores)} cores")
+    os.sched_setaffinity(0, cores[:count] if count else cores)
+    return count or len(cores)
+
+
+def pictures(model, batch):
+    """(B, H, W, C) float32 of values k / 255, smooth with fine noise as photographs are."""
+    import cv2
+    import numpy as np
+
+    height, width = model.image_size
+    random = np.random.default_rng(0)
+    images = np.empty((batch, height, width, model.channels), np.float32)
+    for image in images:
+        coarse = random.uniform(40, 215, (16, 16, model.channels)).astype(np.float32)
+        smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(image.shape)
+        image[:] = np.round(smooth + random.normal(0, 3, image.shape)).clip(0, 255) / 255
+    return images
+
+
+def load(model, folder, threads):
+    """{form: function from images, for DECODE from files, to (score, anomaly_map, is_anomalous) as NumPy arrays}."""
+    import tensorflow as tf
+
+    from grdnet_tf.serving.folding import inference_half
+    from grdnet_tf.serving.signatures import write_saved_model
+
+    saved = os.path.join(folder, "saved_model")
+    write_saved_model(saved, inference_half(model), {"image": {"value": 0.5}}, batch_sizes=())
+    function = tf.saved_model.load(saved).signatures["serving_default"]
+
+    def signature(images):
+        found = function(images=tf.constant(images))
+        return [found[name].numpy() for name in OUTPUTS]
+
+    def predict(images):
+        found = model.predict(images, batch_size=len(images), verbose=0)
+        return found[2], found[1], found[2] > 0.5
+
+    forms = {KERAS: predict, "SavedModel signature": signature,
+             "SavedModel session": session(saved, "serving_default", "images"),
+             DECODE: session(saved, "serve_bytes", "image_bytes")}
+    return dict(forms, **other_runtimes(saved, folder, threads))
+
+
+def session(saved, signature, name):
+    """As TensorFlow Serving runs it, on whatever device there is."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        running = tf.compat.v1.Session(graph=graph)
+        found = tf.compat.v1.saved_model.load(running, ["serve"], saved).signature_def[signature]
+    return running.make_callable([found.outputs[output].name for output in OUTPUTS], [found.inputs[name].name])
+
+
+def other_runtimes(saved, folder, threads):
+    """ONNX Runtime and OpenVINO on the CPU, where they are installed; says so where they are not."""
+    from importlib.util import find_spec
+
+    from grdnet_tf.errors import InputError
+    from grdnet_tf.serving import onnx_export
+
+    try:
+        onnx_export.require()
+    except InputError as error:
+        print(f"without ONNX Runtime and OpenVINO: {error}")
+        return {}
+    import onnxruntime
+
+    path = os.path.join(folder, "model.onnx")
+    onnx_export.write(saved, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    running = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    forms = {"ONNX Runtime (CPU)": lambda images: running.run(OUTPUTS, {"images": images})}
+    if find_spec("openvino") is None:
+        print("without OpenVINO: not installed (pip install openvino)")
+        return forms
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": threads,
+                                                           "INFERENCE_PRECISION_HINT": "f32"})
+
+    def infer(images):
+        found = compiled([images])
+        return [found[name] for name in OUTPUTS]
+
+    return dict(forms, **{"OpenVINO (CPU)": infer})
+
+
+def report(forms, images, rounds, calls):
+    """One line a form: median and 99th percentile of a call, its processor time, images/s, ratio to the fastest."""
+    import cv2
+    import numpy as np
+
+    files = [cv2.imencode(".png", np.round(image[..., ::-1] * 255).astype(np.uint8))[1].tobytes() for image in images]
+    inputs = {name: files if name == DECODE else images for name in forms}
+    reference = forms[KERAS](images)[0]
+    for name, form in forms.items():
+        apart = float(np.abs(np.asarray(form(inputs[name])[0]) - reference).max())
+        if not apart <= AGREE:
+            raise AssertionError(f"{name}: scores differ by {apart:.2g} from those of {KERAS}")
+    seconds, busy = {name: [] for name in forms}, {name: [] for name in forms}
+    for turn in range(rounds + 1):
+        for name, form in forms.items():
+            form(inputs[name])  # the first call after another form finds cold caches
+            for _ in range(calls):
+                start, used = time.perf_counter(), time.process_time()
+                form(inputs[name])
+                if turn:
+                    seconds[name].append(time.perf_counter() - start)
+                    busy[name].append(time.process_time() - used)
+    fastest = min(float(np.median(times)) for times in seconds.values())
+    print(f"batch {len(images):<17} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>8} {'images/s':>9} {'ratio':>6}")
+    for name, times in seconds.items():
+        median, slow = (float(np.percentile(times, q)) for q in (50, 99))
+        print(f"  {name:21} {median * 1e3:8.2f} {slow * 1e3:8.2f} {np.median(busy[name]) * 1e3:8.2f} "
+              f"{len(images) / median:9.1f} {median / fastest:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
