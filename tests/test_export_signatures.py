@@ -1,4 +1,5 @@
 """The SavedModel as a server has it, through the v1 Session loader: names, types, parity with Keras, bad input."""
+import inspect
 import io
 import struct
 import zlib
@@ -115,6 +116,11 @@ def test_the_inference_half_detects_as_the_trained_model(options):
     assert half.discriminator is None and half.generator.encoder_hat is None
     assert not any("moving" in weight.name or "gamma" in weight.name for weight in half.weights)
     assert folding.parameters(half) == sum(int(np.prod(weight.shape)) for weight in half.weights)
+
+
+def test_a_model_knows_every_argument_that_it_was_built_with():
+    arguments = set(inspect.signature(GRDNet.__init__).parameters) - {"self", "name"}
+    assert set(random_model().architecture) == arguments  # one left out would be lost in the inference half
 
 
 def test_the_inference_half_takes_another_picture_size(model):
