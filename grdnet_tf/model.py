@@ -13,6 +13,7 @@ from . import losses, perlin
 from .compat import loss_scaled, log_value, minimize
 from .networks import Discriminator, Generator, UNet
 from .scoring import anomaly_score
+from .tiling import predict_tiled
 
 keras = tf.keras
 
@@ -279,3 +280,21 @@ class GRDNet(keras.Model):
         if isinstance(data, (tuple, list)):
             data = data[0]
         return self(data["image"], roi=data.get("roi")) if isinstance(data, dict) else self(data)
+
+    @property
+    def total_stride(self) -> int:
+        """What both sides of a picture must be divisible by."""
+        segmenter = self.segmenter
+        return max(2 ** len(self.generator.encoder.stages), segmenter.stride * 2 ** (len(segmenter.down) - 1))
+
+    def predict_tiled(self, images, tile=None, overlap=None, batch=8) -> Detection:
+        """Detection (NumPy) of pictures (B, H, W, C) of any size, in overlapping tiles that are blended smoothly.
+
+        `tile` is a side or (height, width), by default `image_size`; `overlap` in pixels, by default a quarter of the
+        tile. Memory grows with the picture, not with the number of tiles, of which `batch` are predicted at once.
+        ValueError for a tile that the networks cannot take.
+        """
+        tile = self.image_size if tile is None else (tile, tile) if isinstance(tile, int) else tile
+        overlap = min(tile) // 4 if overlap is None else overlap
+        return Detection(*predict_tiled(tf.function(self), images, tile, overlap, self.score_pool, batch,
+                                        self.total_stride))

@@ -24,7 +24,7 @@ class Predictor:
     def __init__(self, model, batch=8, tiles: Optional[Tuple[int, int]] = None):
         self.model, self.batch, self.tiles, self.pool = model, batch, tiles, model.score_pool
         self._compiled = {}  # by size of picture: one trace serves batches of any length
-        self._stride = total_stride(model)
+        self._stride = model.total_stride
         if tiles is not None:
             side, overlap = tiles
             if side < 1 or side % self._stride:
@@ -78,9 +78,3 @@ class Predictor:
             for batch in self._dataset(group, size, 1):
                 yield dict(batch, index=batch["index"] + first)
             first += len(group)
-
-
-def total_stride(model) -> int:
-    """What both sides of a picture must be divisible by."""
-    segmenter = model.segmenter
-    return max(2 ** len(model.generator.encoder.stages), segmenter.stride * 2 ** (len(segmenter.down) - 1))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from grdnet_tf import losses, perlin
 from grdnet_tf.model import Detection, GRDNet, Objective
+from grdnet_tf.scoring import anomaly_score
 from grdnet_tf.weights import NETWORKS, network_arrays, restore_networks
 
 keras = tf.keras
@@ -299,6 +300,22 @@ def test_bare_images_train_and_predict_gives_a_detection():
     found = model.predict(tf.data.Dataset.from_tensors(batch()["image"]).repeat(2), verbose=0)
     assert found.anomaly_map.shape == (8, 16, 16, 1) and found.score.shape == (8,)
     np.testing.assert_allclose(found.score[:4], model(batch()["image"]).score, atol=1e-6)
+
+
+def test_large_pictures_in_tiles():
+    """A picture no larger than a tile is predicted as ever; the map of a larger one has its size and the plain score."""
+    model = tiny(channels=1)
+    small, large = (np.random.default_rng(0).random((2, h, w, 1), np.float32) for h, w in ((16, 16), (22, 45)))
+    plain, tiled = model(small), model.predict_tiled(small)
+    for ours, theirs in zip(tiled, plain):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    found = model.predict_tiled(large, overlap=6, batch=3)
+    assert found.reconstruction.shape == (2, 22, 45, 1) and found.anomaly_map.shape == (2, 22, 45, 1)
+    first = model(large[:, :16, :16]).anomaly_map  # alone where the next ones, at row 6 and column 10, have not begun
+    np.testing.assert_allclose(found.anomaly_map[:, :6, :10], first[:, :6, :10], atol=1e-6)
+    np.testing.assert_allclose(found.score, anomaly_score(found.anomaly_map, 5), atol=1e-6)
+    with pytest.raises(ValueError, match="divisible by 4"):
+        model.predict_tiled(large, tile=18)
 
 
 def test_weights_go_into_a_model_of_the_same_architecture_only():
