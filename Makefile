@@ -46,7 +46,7 @@ demo: env
 
 export-demo: env
 	@if [ ! -f $(DEMO)/summary.json ]; then $(MAKE) demo; fi
-	$(VENV)/bin/python export.py --run $(DEMO) --out $(EXPORTS)
+	$(VENV)/bin/python export.py --run $(DEMO) --out $(EXPORTS) --name demo
 	@sed -n '/^## Start a server/,/^With the client/p' $(EXPORTS)/serving/README.md
 
 test: env

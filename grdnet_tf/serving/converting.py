@@ -41,13 +41,20 @@ def calibration_pictures(model, precision, pictures):
     return quantisation.load(pictures.calibration, model.image_size, model.channels) if precision == "int8" else None
 
 
-def judge(saved_model, scores, model, thresholds, precision, pictures):
-    """The figures of `quantisation.gate` of `scores`, a function of images; None for fp32.
+def judge(saved_model, scores, model, thresholds, precision, pictures) -> dict:
+    """The figures of `quantisation` for `scores`, a function of images, against the SavedModel.
 
-    Raises: ExportStopped where a lower precision changes scores or decisions too much.
+    fp32 is judged on the self-test's pictures, within the limits of fp16: on a GPU its products are rounded to TF32.
+    Raises: ExportStopped where scores or decisions change too much.
     """
-    if precision == "fp32":
-        return None
+    threshold = thresholds["image"]["value"]
     with selftest.Session(saved_model) as session:
-        return quantisation.gate(precision, lambda images: session.run("score", images=images)["score"], scores,
-                                 pictures.compared, model.image_size, model.channels, thresholds["image"]["value"])
+        def reference(images):
+            return session.run("score", images=images)["score"]
+
+        if precision != "fp32":
+            return quantisation.gate(precision, reference, scores, pictures.compared, model.image_size, model.channels,
+                                     threshold)
+        images = selftest.test_pictures(*model.image_size, model.channels)[0] / np.float32(255)
+        names = [f"test picture {i}" for i in range(len(images))]
+        return quantisation.judge("fp16", reference(images), scores(images), threshold, names)
