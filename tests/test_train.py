@@ -274,6 +274,19 @@ def test_bad_pictures_can_be_skipped_and_are_listed(data, config_file, tmp_path)
     assert [os.path.basename(path) for path, _ in summary(run)["skipped"]] == ["99.png"]
 
 
+def test_pictures_that_are_tested_on_what_was_learnt_are_named(data, tmp_path, caplog):
+    from grdnet_tf import runs
+    from grdnet_tf.config import load_config
+
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    (copy / "test" / "good").mkdir(parents=True)
+    shutil.copy(copy / "train" / "good" / "03.png", copy / "test" / "good" / "seen.png")
+    runs.training_data(load_config(overrides=[f"data.root={copy}"]))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1 and "03.png" in warnings[0] and "seen.png" in warnings[0]
+
+
 def test_help_is_fast_and_imports_no_tensorflow():
     code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: pass\nprint('tensorflow' in sys.modules)"
     times = []
