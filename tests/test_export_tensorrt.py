@@ -169,6 +169,12 @@ def test_int8_is_calibrated_on_whole_batches_of_the_good_pictures(saved, recorde
     np.testing.assert_array_equal(np.concatenate(batches), pictures[:8])  # all of one shape: the last two are left out
 
 
+def test_int8_needs_a_whole_batch_of_pictures(saved, recorded, tmp_path):
+    with pytest.raises(InputError, match="3 good pictures do not fill a batch of 4"):
+        tensorrt.convert(saved("crae"), str(tmp_path / "out"), 4, "int8", np.zeros((3, *SIZE, 3), np.float32))
+    assert not recorded.calls
+
+
 def test_a_conversion_without_an_engine_is_no_success(saved, recorded, tmp_path):
     recorded.operation = "Identity"
     with pytest.raises(ExportStopped, match="no part of the graph became a TensorRT engine"):

@@ -22,8 +22,8 @@ def require() -> None:
 
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise InputError(f"--format onnx: missing packages: {', '.join(missing)}; requirements.txt has them, or pip install "
-                         "'.[onnx]'")
+        raise InputError(f"--format onnx: missing packages: {', '.join(missing)}; requirements.txt has them, or "
+                         "pip install '.[onnx]'")
 
 
 def write(saved_model: str, path: str, precision="fp32", pictures=None) -> dict:

@@ -1,4 +1,4 @@
-"""Does a model in lower precision still judge as the fp32 one? Compared on pictures; above a limit the export stops."""
+"""Does a converted model judge as the one it was made from? Compared on pictures; above a limit the export stops."""
 import os
 from typing import NamedTuple
 
@@ -81,7 +81,7 @@ def judge(precision: str, expected, found, threshold: float, names) -> dict:
                             f"{expected[worst]:.4f}; at most {limit.score:g} apart passes")
     if flipped.mean() > limit.flipped:
         first = names[int(np.argmax(flipped))]
-        raise ExportStopped(f"{precision}: {flipped.sum()} of {len(names)} decisions are not those of fp32, the first on "
-                            f"{first}; at most {limit.flipped:.0%} passes")
+        raise ExportStopped(f"{precision}: {flipped.sum()} of {len(names)} decisions are not those of fp32, the "
+                            f"first on {first}; at most {limit.flipped:.0%} passes")
     return {"pictures": len(names), "largest_score_difference": float(difference.max()),
             "mean_score_difference": float(difference.mean()), "flipped": int(flipped.sum())}

@@ -1,7 +1,7 @@
 """TF-TRT: the fixed-size signatures of a SavedModel with TensorRT engines in them, on a TensorFlow that has TensorRT.
 
-An engine fits the GPU it was built on. What cannot be tested without a GPU is kept to `convert`; whether a graph is made
-of what TF-TRT converts is decided by `unconvertible`, on any machine.
+An engine fits the GPU it was built on. What cannot be tested without a GPU is kept to `convert`; whether a graph is
+made of what TF-TRT converts is decided by `unconvertible`, on any machine.
 """
 import numpy as np
 import tensorflow as tf
@@ -83,8 +83,11 @@ def convert(saved_model: str, folder: str, batch: int, precision="fp32", picture
       pictures: (N, H, W, C) float32 good pictures that int8 is calibrated on, N at least `batch`; for the others None.
 
     Returns: {"engines": how many, "operations_left": of the rest of the graph, by name}.
-    Raises: ExportStopped where the conversion fails or makes no engine.
+    Raises: InputError for too few pictures; ExportStopped where the conversion fails or makes no engine.
     """
+    if precision == "int8" and len(pictures) < batch:
+        raise InputError(f"--precision int8: {len(pictures)} good pictures do not fill a batch of {batch} to "
+                         "calibrate on")
     from tensorflow.python.compiler.tensorrt import trt_convert
 
     signature = f"static_b{batch}"
