@@ -240,13 +240,13 @@ def test_nan_stops_the_run_with_step_term_and_files(data, config_file, tmp_path,
     (["--strategy", "multiworker"], "TF_CONFIG"),
     (["--set", "noise.sources={texture: 1}", "--set", "noise.textures=nowhere"], "nowhere: no texture"),
     (["--set", "validation.sources={texture: 1}"], "noise.textures"),
-    (["--jit"], "train.deterministic"),
+    (["--jit", "--set", "train.deterministic=true"], "train.deterministic"),
     (["--set", "noise.sources={shades: 1}"], "shade"),
     (["--set", "noise.shapes={line: 0}"], "noise.shapes"),
 ])
 def test_bad_settings_exit_2_with_one_line_and_no_folder(data, config_file, tmp_path, capsys, more, words):
     run = tmp_path / "run"
-    assert train.main(arguments(data, run, config_file, *more)) == 2
+    assert train.main(arguments(data, run, config_file, *FREE, *more)) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and words in errors[0], errors
     assert not run.exists()
