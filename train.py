@@ -70,7 +70,10 @@ def new_config(arguments):
     file = arguments.config
     if file is None and arguments.data is None:
         file = DEMO_CONFIG
-    return configuration.load_config(file, overrides(arguments))
+    config = configuration.load_config(file, overrides(arguments))
+    # Absolute, so that the run's config.yaml means the same folders wherever it is used.
+    folders = {"data__root": config.data.root, "noise__textures": config.noise.textures}
+    return configuration.replace(config, **{key: os.path.abspath(path) for key, path in folders.items() if path})
 
 
 def resume_config(arguments):

@@ -299,8 +299,10 @@ def test_help_is_fast_and_imports_no_tensorflow():
 
 
 def test_print_config_is_a_configuration(data, config_file, tmp_path, capsys):
-    assert train.main(arguments(data, tmp_path / "run", config_file, "--print-config", "--seed", "5")) == 0
+    assert train.main(arguments(data, tmp_path / "run", config_file, "--print-config", "--seed", "5", "--set",
+                                "noise.textures=woods")) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["noise"]["textures"] == os.path.abspath("woods")  # the run may be read from another folder
     assert printed["train"]["seed"] == 5 and printed["network"]["widths"] == [4, 8] and not (tmp_path / "run").exists()
 
 
