@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional, Tuple
 import tensorflow as tf
 
 from . import losses, perlin
-from .compat import loss_scaled, log_value, minimize
+from .compat import KERAS_3, loss_scaled, log_value, minimize
 from .networks import Discriminator, Generator, UNet
 from .scoring import anomaly_score
 from .tiling import predict_tiled
@@ -148,6 +148,8 @@ class GRDNet(keras.Model):
         self.following = [name for name, given in (("discriminator", discriminator_optimizer),
                                                    ("segmenter", segmenter_optimizer)) if given is None]
         super().compile(optimizer=optimizers[0], jit_compile=jit_compile, **options)
+        if not KERAS_3:  # which sums what several workers log; our trackers have been merged already
+            self.distribute_reduction_method = "first"
         self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = optimizers
         for name in NETWORKS:  # built here: Keras 3 under a strategy and a restored checkpoint need the slots
             if getattr(self, name) is not None:

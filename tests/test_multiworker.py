@@ -1,6 +1,7 @@
 """--strategy multiworker: two real train.py processes on this machine are one run, and go on as one."""
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,7 +28,8 @@ def train_together(*argv):
     tasks = [json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}}) for i in range(2)]
     processes = [start(*argv, TF_CONFIG=task) for task in tasks]
     try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        with ThreadPoolExecutor(len(processes)) as pool:  # read together: a full pipe would hold up the other worker too
+            outputs = list(pool.map(lambda process: process.communicate(timeout=600)[0], processes))
     finally:
         for process in processes:
             process.kill()
@@ -43,7 +45,10 @@ def test_two_workers_train_as_one_process_and_resume(data, config_file, tmp_path
     assert summary(tmp_path / "both")["weights_sha256"] == summary(other)["weights_sha256"]
     for alone, both in zip(rows(tmp_path / "alone"), rows(tmp_path / "both")):
         for name, value in alone.items():
-            assert float(both[name]) == pytest.approx(float(value), rel=1e-3), name
+            # Validation sees batch norm's moving variance, which the fused kernel of a single process takes of n - 1
+            # values and the synchronized one of n; a batch has n = 64 at the smallest level here.
+            tolerance = 0.03 if name.startswith("val_") else 1e-3
+            assert float(both[name]) == pytest.approx(float(value), rel=tolerance), name
     train_together("--run", str(tmp_path / "both"), "--resume", "--epochs", "3")
     assert rows(tmp_path / "both") == rows(other) and len(rows(other)) == 3
     assert summary(tmp_path / "both")["weights_sha256"] == summary(other)["weights_sha256"]
