@@ -156,6 +156,16 @@ def test_another_server(other_server):
         grpc.status()
 
 
+def test_overlays_of_one_stem_are_two_files_and_of_one_name_an_error(closed, tmp_path, capsys):
+    assert client.overlay_names(["a/part.png", "a/part.jpg"]) == ["part.png_map.png", "part.jpg_map.png"]
+    call = ["--rest", f"http://127.0.0.1:{closed}", "--model", "vials", "--batch", "1", "--overlay",
+            str(tmp_path / "maps")]
+    assert client.main([*call, "a/part.png", "b/part.png"]) == 2
+    assert capsys.readouterr().err == (
+        "error: a/part.png and b/part.png: both overlays would be part.png_map.png; ask for one at a time\n")
+    assert not (tmp_path / "maps").exists()
+
+
 def test_command_line_fails_in_one_line(closed, tmp_path):
     """The file alone, copied away from the library: it needs nothing of grdnet_tf or TensorFlow."""
     alone = tmp_path / "client.py"

@@ -171,7 +171,7 @@ def test_command_line(server, tmp_path):
         lines = done.stdout.splitlines()
         assert done.returncode == 0 and len(lines) == 2, done.stderr
         assert lines[0].split()[1] in ("DEFECT", "good") and lines[1].split()[1] == "UNREADABLE"
-    assert sorted(os.listdir(tmp_path / "maps")) == ["broken_map.png", "part_map.png"]
+    assert sorted(os.listdir(tmp_path / "maps")) == ["broken.png_map.png", "part.png_map.png"]
 
 
 def test_hot_swap_under_load(server):

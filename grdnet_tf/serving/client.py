@@ -344,6 +344,8 @@ def main(argv=None) -> int:
     if arguments.batch < 1 or arguments.timeout <= 0:
         parser.error("--batch must be 1 or more, --timeout more than 0")
     try:
+        if arguments.overlay:
+            overlay_names(arguments.files)
         kind, address = (RestClient, arguments.rest) if arguments.rest else (GrpcClient, arguments.grpc)
         client = kind(address, arguments.model, arguments.version, arguments.timeout)
         for start in range(0, len(arguments.files), arguments.batch):
@@ -357,16 +359,27 @@ def main(argv=None) -> int:
     return 0
 
 
+def overlay_names(files):
+    """Names of the overlays of `files`. FileExistsError for two files of one name: one would overwrite the other's."""
+    names = {}
+    for file in files:
+        name = os.path.basename(file) + "_map.png"
+        if name in names:
+            raise FileExistsError(f"{names[name]} and {file}: both overlays would be {name}; ask for one at a time")
+        names[name] = file
+    return list(names)
+
+
 def _report(client, files, roi, overlay):
     regions = [_read(roi)] * len(files) if roi else None
     found = client.inspect([_read(file) for file in files], regions, bool(overlay))
+    overlays = overlay_names(files) if overlay else ()
     for i, file in enumerate(files):
         decision = ("DEFECT" if found["is_anomalous"][i] else "good") if found["valid"][i] else "UNREADABLE"
         print(f"{found['score'][i]:.6f} {decision:10} {file}")
         if overlay:
             os.makedirs(overlay, exist_ok=True)
-            name = os.path.splitext(os.path.basename(file))[0] + "_map.png"
-            with open(os.path.join(overlay, name), "wb") as stream:
+            with open(os.path.join(overlay, overlays[i]), "wb") as stream:
                 stream.write(found["overlay_bytes"][i])
 
 
