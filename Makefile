@@ -47,6 +47,7 @@ demo: env
 export-demo: env
 	@if [ ! -f $(DEMO)/summary.json ]; then $(MAKE) demo; fi
 	$(VENV)/bin/python export.py --run $(DEMO) --out $(EXPORTS) --name demo
+	@printf '\nThe commands are for this folder:\n\ncd %s/serving\n\n' '$(EXPORTS)'
 	@sed -n '/^## Start a server/,/^With the client/p' $(EXPORTS)/serving/README.md
 
 test: env
