@@ -28,7 +28,8 @@ def decode_resize(contents, image_size: Size, channels: int, max_pixels: Optiona
     A picture of another size is resized bilinearly with antialiasing, then rounded to the grid of its own depth
     (k / 255 or k / 65535), so that an integer cache holds it exactly. `channels` = 3 gets a grey picture as 3 copies.
 
-    Raises: InvalidArgumentError when run: not decodable, alpha or CMYK, a colour picture where `channels` is 1.
+    Raises: InvalidArgumentError when run: not decodable, alpha or CMYK, a BMP that is compressed or has a colour
+    palette (`image_files` refuses the same), a colour picture where `channels` is 1.
     """
     pixels, peak = _decode(contents, channels)
     return resize(pixels, image_size, channels) / peak
@@ -83,7 +84,7 @@ def _decode(contents, channels, max_pixels=None, attempt=None):
     def png():
         header = tf.cast(_bytes(contents, 24, 2, tf.uint8), tf.int32)  # depth, colour type
         sound = [known(tf.gather([1, 0, 3, 3, 2, 0, 4, 0], tf.minimum(header[1], 7))),
-                 *_limit(png_sides(contents), max_pixels)]
+                 (_opaque(contents), ["a PNG with an alpha channel"]), *_limit(png_sides(contents), max_pixels)]
 
         def read(depth):
             return attempt(sound, lambda c: tf.io.decode_png(c, channels, depth), contents, depth, channels)
@@ -94,12 +95,15 @@ def _decode(contents, channels, max_pixels=None, attempt=None):
     def bmp():
         def read(c):
             pixels = tf.io.decode_bmp(c)  # (h, w, as stored): the op cannot be asked for 1 channel
-            shape = tf.shape(pixels)
-            with tf.control_dependencies(_asserts([known(shape[2])])):
-                return tf.broadcast_to(pixels, [shape[0], shape[1], channels])
+            return tf.broadcast_to(pixels, [tf.shape(pixels)[0], tf.shape(pixels)[1], channels])
 
-        sides = _bytes(contents, 18, 8, tf.int32, little_endian=True)
-        return attempt(_limit(tf.abs(sides), max_pixels), read, contents, tf.uint8, channels), tf.constant(255.0)
+        sides = _bytes(contents, 18, 8, tf.int32)
+        bits = _bytes(contents, 28, 2, tf.uint16)[0]
+        grey, colour = bits == 8, bits == 24
+        sound = [known(tf.where(grey, 1, tf.where(colour, 3, 0))),
+                 (_plain_bmp(contents, grey), ["a BMP that is compressed or has a colour palette"]),
+                 *_limit(tf.abs(sides), max_pixels)]
+        return attempt(sound, read, contents, tf.uint8, channels), tf.constant(255.0)
 
     def jpeg():
         def read(c):
@@ -150,9 +154,27 @@ def png_sides(contents):
     return _bytes(contents, 16, 8, tf.int32, little_endian=False)
 
 
+def _opaque(contents):
+    """Whether no tRNS chunk stands before a PNG's pixels: decoding would drop the transparency that it gives."""
+    head = tf.raw_ops.StringSplitV2(input=[contents], sep="IDAT", maxsplit=1).values[0]
+    return tf.size(tf.raw_ops.StringSplitV2(input=[head], sep="tRNS", maxsplit=1).values) == 1
+
+
+def _plain_bmp(contents, grey):
+    """Whether a BMP is not compressed and, where it is `grey`, its palette is 0, 1, 2 ...: decoding ignores both."""
+    size, offset = _bytes(contents, 14, 4, tf.int32)[0], _bytes(contents, 10, 4, tf.int32)[0]
+    start = tf.minimum(14 + tf.clip_by_value(size, 0, 2**30), tf.strings.length(contents))
+    entries = tf.maximum(offset - start, 0) // 4
+    palette = tf.io.decode_raw(tf.strings.substr(contents, start, 4 * entries), tf.uint8)
+    colours = tf.reshape(palette[:tf.size(palette) // 4 * 4], (-1, 4))[:, :3]  # blue, green, red, unused
+    ramp = tf.cast(tf.range(tf.shape(colours)[0]), tf.uint8)[:, None]
+    plain = tf.logical_and(entries > 0, tf.reduce_all(colours == ramp))
+    return tf.logical_and(_bytes(contents, 30, 4, tf.int32)[0] == 0, tf.logical_or(plain, tf.logical_not(grey)))
+
+
 def _bytes(contents, start, length, dtype, little_endian=True):
-    """Numbers of a header, which lie within 32 bytes; zeros where the file is shorter."""
-    padded = tf.strings.join([tf.strings.substr(contents, 0, 32), b"\0" * 32])
+    """Numbers of a header, which lie within 34 bytes; zeros where the file is shorter."""
+    padded = tf.strings.join([tf.strings.substr(contents, 0, 34), b"\0" * 34])
     return tf.io.decode_raw(tf.strings.substr(padded, start, length), dtype, little_endian=little_endian)
 
 
@@ -218,9 +240,11 @@ def read_region(path, image_size, host):
 def region_or_nan(contents, image_size, max_pixels: int) -> tf.Tensor:
     """A PNG's bytes -> (H, W, 1) float32 in {0, 1}: 1 where a pixel is not 0, nearest neighbour. TensorFlow ops only.
 
-    All NaN where it cannot be decoded or claims more than `max_pixels`.
+    All NaN where it is no PNG, cannot be decoded or claims more than `max_pixels`.
     """
-    pixels = _empty_on_failure(_limit(png_sides(contents), max_pixels), _read_region, contents, tf.uint16, 3)
+    # The operation reads JPEG and GIF too, whose sides stand elsewhere.
+    sound = [(_starts(contents, PNG), ["no PNG"]), *_limit(png_sides(contents), max_pixels)]
+    pixels = _empty_on_failure(sound, _read_region, contents, tf.uint16, 3)
     return tf.cond(tf.size(pixels) > 0,
                    lambda: tf.cast(_resize_region(_region(pixels), image_size), tf.float32),
                    lambda: tf.fill((*as_pair(image_size), 1), np.float32(np.nan)))

@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from grdnet_tf.errors import ExportStopped
+from grdnet_tf.decoding import load_image
+from grdnet_tf.errors import ExportStopped, InputError
+from grdnet_tf.image_files import BadImage, read_picture
 from grdnet_tf.model import GRDNet
 from grdnet_tf.serving import exporting, folding, selftest, signatures
 
@@ -249,6 +251,26 @@ def test_a_region_of_nothing_is_not_good(served, pictures, region):
     assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1 and found["score"][1] == 1
 
 
+def test_a_region_that_is_no_png_is_refused_whatever_its_sides_would_be(served, pictures):
+    """TensorFlow's PNG operation reads JPEG and GIF too; bytes 16 to 24 of these files pass for the sides 8 x 8."""
+    region = Image.fromarray((pictures[1][0, ..., 0] * 255).astype(np.uint8))
+    jpeg, gif = io.BytesIO(), io.BytesIO()
+    # Big-endian EXIF: the first directory at byte 8, which has 0 entries and is followed by one at 0x00080000.
+    region.save(jpeg, "JPEG", exif=b"Exif\0\0MM\0*" + struct.pack(">IHI", 8, 0, 0x00080000))
+    region.save(gif, "GIF")
+    jpeg, gif = jpeg.getvalue(), gif.getvalue()
+    if jpeg[20:22] == b"\xff\xe1":  # after an APP0 of 18 bytes, which EXIF may go without
+        jpeg = jpeg[:2] + jpeg[20:]
+    gif = gif[:16] + struct.pack(">II", 8, 8) + gif[24:]  # within the palette
+    contents = files(pictures[1].astype(np.uint8))
+    for other in (jpeg, gif):
+        assert struct.unpack(">II", other[16:24]) == (8, 8)
+        assert tf.io.decode_png(other, 3, tf.uint16).shape == (*SIZE, 3)
+        contents[1] = other
+        found = served.run("serve_bytes_roi", image_bytes=files(pictures[0]), roi_bytes=contents)
+        assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1
+
+
 def png_header(width, height, depth=8, colour=2):
     """A PNG that claims a size and holds nothing of it."""
     def chunk(kind, body):
@@ -301,6 +323,78 @@ def test_pictures_of_other_kinds(served):
     for kind, mode, channels in (("JPEG", "CMYK", 4), ("PNG", "RGBA", 4), ("GIF", "L", 1), ("TIFF", "L", 1),
                                  ("WEBP", "RGB", 3)):
         assert one(served, saved(kind, mode, channels)) == REFUSED, (kind, mode)
+
+
+def bmp(pixels, palette=None, bits=8, compression=0):
+    """A BMP of (h, w) bytes, w a multiple of 4, from its bottom row up; `palette` as (n, 4) blue, green, red, 0."""
+    palette = b"" if palette is None else np.asarray(palette, np.uint8).tobytes()
+    height, width = pixels.shape[0], pixels.shape[1] * 8 // bits
+    entries = len(palette) // 4
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, pixels.size, 0, 0, entries, 0)
+    return (b"BM" + struct.pack("<IHHI", 54 + len(palette) + pixels.size, 0, 0, 54 + len(palette)) + header + palette
+            + pixels.tobytes())
+
+
+def pillow(kind, mode, palette=None, **options):
+    """A file of random pixels; `palette` "grey" or "colour" for mode P."""
+    shape = SIZE if mode in ("L", "P", "I;16") else (*SIZE, len(mode))
+    picture = Image.fromarray(np.random.default_rng(8).integers(0, 256, shape, np.uint8), "L" if mode == "P" else mode)
+    if mode == "P":
+        picture = picture.convert("P")
+        ramp = np.arange(256)[:, None].repeat(3, 1)
+        picture.putpalette((ramp if palette == "grey" else ramp[:, ::-1] * [1, 0, 1]).astype(np.uint8).tobytes())
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+RAMP = np.arange(256, dtype=np.uint8)[:, None] * np.array([1, 1, 1, 0], np.uint8)
+BYTES = np.random.default_rng(7).integers(0, 256, SIZE, np.uint8)
+RUNS = np.tile(np.array([4, 90], np.uint8), (SIZE[0], SIZE[1] // 2))  # read as RLE: runs of 4 times 90
+KINDS = {
+    "grey.png": (pillow("PNG", "L"), 1),
+    "rgb.png": (pillow("PNG", "RGB"), 1),
+    "palette.png": (pillow("PNG", "P", "colour"), 1),
+    "alpha.png": (pillow("PNG", "RGBA"), 0),
+    "grey-alpha.png": (pillow("PNG", "LA"), 0),
+    "palette-transparent.png": (pillow("PNG", "P", "colour", transparency=3), 0),
+    "grey-transparent.png": (pillow("PNG", "L", transparency=3), 0),
+    "rgb-transparent.png": (pillow("PNG", "RGB", transparency=(1, 2, 3)), 0),
+    "text-after.png": (pillow("PNG", "RGB") + b"tRNS", 1),
+    "grey.bmp": (bmp(BYTES, RAMP), 1),
+    "grey-16-steps.bmp": (bmp(BYTES // 16, RAMP[:16]), 1),
+    "rgb.bmp": (pillow("BMP", "RGB"), 1),
+    "palette.bmp": (pillow("BMP", "P", "colour"), 0),
+    "grey-reversed.bmp": (bmp(BYTES, RAMP[::-1]), 0),
+    "one-colour.bmp": (bmp(BYTES, np.where(RAMP == [[200, 200, 200, 9]], 0, RAMP)), 0),
+    "rle.bmp": (bmp(RUNS, RAMP, compression=1), 0),
+    "bitfields.bmp": (bmp(BYTES.repeat(3, 1), bits=24, compression=3), 0),
+    "alpha.bmp": (pillow("BMP", "RGBA"), 0),
+    "16-bit.bmp": (bmp(BYTES.repeat(2, 1), bits=16), 0),
+    "header-only.bmp": (bmp(BYTES, RAMP)[:54], 0),
+    "no-header.bmp": (b"BM", 0),
+    "header-size.bmp": (bmp(BYTES, RAMP)[:14] + b"\xff\xff\xff\x7f" + bmp(BYTES, RAMP)[18:], 0),
+    "grey.jpg": (pillow("JPEG", "L"), 1),
+    "rgb.jpg": (pillow("JPEG", "RGB"), 1),
+    "cmyk.jpg": (pillow("JPEG", "CMYK"), 0),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_server_takes_the_files_that_the_host_takes(served, tmp_path, name):
+    contents, valid = KINDS[name]
+    path = tmp_path / name
+    path.write_bytes(contents)
+    if valid:
+        read_picture(str(path))
+        load_image(str(path), SIZE, 3)
+        assert one(served, contents)["valid"] == 1
+    else:
+        with pytest.raises(BadImage):
+            read_picture(str(path))
+        with pytest.raises(InputError, match=name):
+            load_image(str(path), SIZE, 3)
+        assert one(served, contents) == REFUSED
 
 
 @pytest.mark.parametrize("images", [
