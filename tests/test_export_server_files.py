@@ -112,6 +112,16 @@ def test_damaged_models_config(served):
         write_server_files(os.path.dirname(served), "tiles", DESCRIPTION)
 
 
+def test_engines_are_models_that_a_server_is_told_of(served):
+    out, engines = os.path.dirname(served), ("vials_tftrt_b1", "vials_tftrt_b8")
+    for _ in range(2):  # once, however often they are exported
+        write_server_files(out, "vials", DESCRIPTION._replace(engines=engines))
+        assert re.findall(r'base_path: "/models/(.*)"', read(served, "models.config")) == ["vials", *engines]
+        assert all(f"`{name}` is a model of its own" in read(served, "README.md") for name in engines)
+    plain = re.sub(r"#.*", "", read(served, "models.config"))
+    assert plain.count("{") == plain.count("}")
+
+
 def test_static_signatures_fit_into_a_batch(tmp_path):
     for sizes, most in (((), 16), ((1, 8), 16), ((1, 64), 64)):
         folder = write_server_files(str(tmp_path / str(most + len(sizes))), "vials",

@@ -1,5 +1,7 @@
 """TF-TRT as far as a machine without a GPU can tell: the graphs, the parameters of the conversion, the refusal."""
 import inspect
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.model import GRDNet
-from grdnet_tf.serving import graphs, tensorrt
+from grdnet_tf.serving import client, exporting, graphs, publish, tensorrt, warmup
 from grdnet_tf.serving.folding import inference_half
 from grdnet_tf.serving.signatures import write_saved_model
 
@@ -108,7 +110,10 @@ def test_without_tensorrt_one_line_says_what_has_it():
 
 
 class Recorder:
-    """Stands for TensorFlow's converter, which cannot be made without a GPU; takes only what the true one takes."""
+    """Stands for TensorFlow's converter, which cannot be made without a GPU; takes only what the true one takes.
+
+    What it saves is the SavedModel that it was given.
+    """
 
     def __init__(self, real, calls, operation="TRTEngineOp"):
         self.real, self.calls, self.operation = real, calls, operation
@@ -134,6 +139,8 @@ class Recorder:
 
     def save(self, *args, **options):
         self._record("save", (None, *args), options)
+        made, saved = self.calls[-4][1], self.calls[-1][1]
+        shutil.copytree(made["input_saved_model_dir"], saved["output_saved_model_dir"], dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -179,6 +186,21 @@ def test_a_conversion_without_an_engine_is_no_success(saved, recorded, tmp_path)
     recorded.operation = "Identity"
     with pytest.raises(ExportStopped, match="no part of the graph became a TensorRT engine"):
         tensorrt.convert(saved("crae"), str(tmp_path / "out"), 1)
+
+
+def test_engines_are_published_with_warmup_and_named_to_the_server(recorded, tmp_path):
+    model = GRDNet(SIZE, 3, **SMALL, **NETWORKS["crae"])
+    options = exporting.Options(batch_sizes=(1, 4), formats=("tftrt",))
+    finals = exporting.export(model, THRESHOLDS, str(tmp_path), "vials", 5, options)
+    assert finals == [str(tmp_path / name / "5") for name in ("vials", "vials_tftrt_b1", "vials_tftrt_b4")]
+    assert publish.verify(finals[2])["tftrt"]["engines"] == 1
+    for batch, final in ((1, finals[1]), (4, finals[2])):
+        record, = (each.numpy() for each in tf.data.TFRecordDataset(os.path.join(final, warmup.FILE)))
+        images = np.zeros((batch, *SIZE, 3), np.float32)
+        head = client.message(1, f"vials_tftrt_b{batch}".encode())  # of the ModelSpec
+        assert head in record and f"static_b{batch}".encode() in record and len(record) > images.nbytes
+    models = (tmp_path / "serving" / "models.config").read_text()
+    assert [f'name: "vials{more}"' in models for more in ("", "_tftrt_b1", "_tftrt_b4")] == [True] * 3
 
 
 def test_the_parameters_are_such_as_tensorflow_accepts():

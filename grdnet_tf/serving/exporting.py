@@ -41,9 +41,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 
     def write(folder):
         offered = _write_checked(folder, model, half, thresholds, options, source)
-        pictures, roi = selftest.test_pictures(*half.image_size, half.channels)
-        warmup.write_warmup(os.path.join(folder, warmup.FILE), name, version, [
-            (key, selftest.requests(signature, pictures, roi)[0]) for key, signature in offered.items()])
+        _warm_up(folder, name, version, half, offered)
         content = {"model": name, "version": version, "image_size": list(half.image_size), "channels": half.channels,
                    "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": options.max_pixels,
                    "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
@@ -56,20 +54,23 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 
     def write_engine(batch):
         def write_one(folder):
+            static = f"static_b{batch}"
             told = converting.to_tensorrt(source["folder"], folder, half, thresholds, batch, options.precision,
                                           options.pictures)
+            _warm_up(folder, engine_name(name, batch), version, half, {static: source["offered"][static]})
             return {"model": engine_name(name, batch), "version": version, "tftrt": told, "thresholds": thresholds,
                     **(about or {})}
         return write_one
 
+    def write_beside():
+        server_files.write_server_files(out, name, server_files.Description(
+            version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__,
+            tuple(engines)))
+
+    engines = {engine_name(name, batch): batch for batch in options.batch_sizes if "tftrt" in options.formats}
     targets = {os.path.join(out, name): write}
-    if "tftrt" in options.formats:
-        for batch in options.batch_sizes:
-            targets[os.path.join(out, engine_name(name, batch))] = write_engine(batch)
-    finals = publish.publish(version, targets)
-    server_files.write_server_files(out, name, server_files.Description(
-        version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__))
-    return finals
+    targets.update((os.path.join(out, engine), write_engine(batch)) for engine, batch in engines.items())
+    return publish.publish(version, targets, write_beside)
 
 
 def engine_name(name, batch):
@@ -99,5 +100,12 @@ def _write_checked(folder, model, half, thresholds, options, source):
     stored, needed = stored_numbers(folder), folding.parameters(half)
     if stored > 1.01 * needed:
         raise ExportStopped(f"the SavedModel holds {stored} numbers, inference needs {needed}")
-    source.update(folder=folder, worst=selftest.check(folder, model, thresholds, offered))
+    source.update(folder=folder, offered=offered, worst=selftest.check(folder, model, thresholds, offered))
     return offered
+
+
+def _warm_up(folder, name, version, half, signatures):
+    """Write one warmup request for each of `signatures` to the version in `folder`."""
+    pictures, roi = selftest.test_pictures(*half.image_size, half.channels)
+    warmup.write_warmup(os.path.join(folder, warmup.FILE), name, version, [
+        (key, selftest.requests(signature, pictures, roi)[0]) for key, signature in signatures.items()])

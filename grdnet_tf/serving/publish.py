@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from ..errors import ExportStopped, InputError
 from ..storage import file_sha256, sync, umask, write_json
@@ -33,24 +33,30 @@ def free_version(home: str, version=None) -> int:
     return version
 
 
-def publish(version: int, targets: Dict[str, Callable[[str], dict]]) -> List[str]:
+def publish(version: int, targets: Dict[str, Callable[[str], dict]], before: Optional[Callable] = None) -> List[str]:
     """Make HOME/<version> of every {HOME: write}, all of them or none; returns the folders.
 
     `write(folder)` fills a folder and returns the manifest's content; "files" is added here. They are called in order.
+    `before()` is called when all is written and checked, and nothing can be seen yet: what else must be there.
 
     Raises: InputError if one cannot be written or is there already, ExportStopped if the files changed on the way;
-    these and whatever `write` raises leave every home as it was.
+    these and whatever `write` and `before` raise leave every home as it was.
     """
     finals = [os.path.join(home, str(version)) for home in targets]
     with contextlib.ExitStack() as cleanup:
         staged = [_stage(home, version, write, cleanup) for home, write in targets.items()]
+        if before:
+            before()
         for final in finals:
             if os.path.lexists(final):  # another export was faster
                 raise InputError(f"{final}: is there already; versions are never overwritten")
-        for aside, final in zip(staged, finals):
-            with _named(final):
-                os.rename(aside, final)
-                sync(os.path.dirname(final))
+        with contextlib.ExitStack() as taking_back:
+            for aside, final in zip(staged, finals):
+                with _named(final):
+                    os.rename(aside, final)
+                    taking_back.callback(os.rename, final, aside)
+                    sync(os.path.dirname(final))
+            taking_back.pop_all()
     return finals
 
 

@@ -17,13 +17,20 @@ ROWS = 3
 
 
 class Session:
-    """A SavedModel as TensorFlow Serving runs it, on CPU. `run("serving_default", images=...)` -> {output: array}."""
+    """A SavedModel as TensorFlow Serving runs it, on CPU. `run("serving_default", images=...)` -> {output: array}.
+
+    Raises: ExportStopped if the Session loader cannot load it.
+    """
 
     def __init__(self, folder: str):
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.session = tf.compat.v1.Session(config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}))
-            self.definitions = tf.compat.v1.saved_model.load(self.session, ["serve"], folder).signature_def
+            try:
+                self.definitions = tf.compat.v1.saved_model.load(self.session, ["serve"], folder).signature_def
+            except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
+                self.session.close()
+                raise ExportStopped(f"self-test: the SavedModel cannot be loaded: {_first_line(error)}") from error
         self._callables = {}
 
     def __enter__(self):
@@ -85,7 +92,11 @@ def _call(session, name, inputs):
     try:
         return session.run(name, **inputs)
     except (tf.errors.OpError, ValueError) as error:
-        raise ExportStopped(f"self-test: {name} fails: {str(error).splitlines()[0]}") from error
+        raise ExportStopped(f"self-test: {name} fails: {_first_line(error)}") from error
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def requests(signature, pictures, roi):

@@ -14,11 +14,12 @@ import yaml
 
 from ..errors import InputError
 from ..storage import write_text
-from .server_readme import README
+from .server_readme import ENGINES, README
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "serving"
+MODELS = "models.config"
 BATCH = 16  # pictures that the server merges at most
 
 
@@ -30,6 +31,7 @@ class Description(NamedTuple):
     threshold: float             # a score above it is anomalous
     batch_sizes: Sequence[int]   # of the static signatures
     tensorflow: str              # version that wrote the export: the server must be as new
+    engines: Sequence[str] = ()  # models of its TensorRT engines
 
 
 def write_server_files(out_dir, model_name, description) -> str:
@@ -37,13 +39,12 @@ def write_server_files(out_dir, model_name, description) -> str:
 
     Raises: InputError for a name that a server or a shell would misread, or if a file cannot be written or is damaged.
     """
-    check_name(model_name)
+    models = check(out_dir, model_name, description.engines)
     folder = os.path.join(out_dir, FOLDER)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {folder}: {error.strerror}") from None
-    _add_model(os.path.join(folder, "models.config"), model_name)
     _write_batching(os.path.join(folder, "batching.config"), max(description.batch_sizes, default=1))
     for name, text in (("monitoring.config", MONITORING), ("docker-compose.yml", compose(description.tensorflow))):
         if not os.path.exists(os.path.join(folder, name)):
@@ -57,8 +58,35 @@ def write_server_files(out_dir, model_name, description) -> str:
         model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
         channels=description.channels, threshold=f"{description.threshold:.6g}", tensorflow=description.tensorflow,
         image=docker_image(description.tensorflow),
-        static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)"))
+        static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)",
+        engines="".join(ENGINES.format(name=name) for name in description.engines)))
+    if models is not None:  # last: a server looks for a model as soon as it is named
+        write_text(os.path.join(folder, MODELS), models)
     return folder
+
+
+def check(out_dir, model_name, engines=()):
+    """The text of models.config with the models added, None where it names them all already.
+
+    Raises: InputError for a name that a server or a shell would misread, or a models.config that cannot be added to.
+    """
+    check_name(model_name)
+    path = os.path.join(out_dir, FOLDER, MODELS)
+    text, sections = "model_config_list {\n}", ""
+    try:
+        if os.path.lexists(path):
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read().rstrip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    for name in (model_name, *engines):
+        if not re.search(rf'\bname\s*:\s*["\']{re.escape(name)}["\']', text):
+            sections += (ENGINE if name in engines else "") + SECTION.format(name=name)
+    if not sections:
+        return None
+    if not text.startswith("model_config_list") or not text.endswith("}"):
+        raise InputError(f"{path}: expected model_config_list {{ ... }}; repair it, or delete it and export again")
+    return f"{text[:-1]}{sections}}}\n"
 
 
 def check_name(model_name) -> None:
@@ -94,36 +122,30 @@ class _Whole(yaml.SafeDumper):
         return True
 
 
-def _add_model(path, model_name):
-    """models.config with a section for the model; sections that are there stay as they are."""
-    section = (f'  config {{\n    name: "{model_name}"\n    base_path: "/models/{model_name}"\n'
-               '    model_platform: "tensorflow"\n    model_version_policy { latest { num_versions: 1 } }\n  }\n')
-    if not os.path.exists(path):
-        write_text(path, f"model_config_list {{\n{section}}}\n")
-        return
-    try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read().rstrip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    if re.search(rf'\bname\s*:\s*["\']{re.escape(model_name)}["\']', text):
-        return
-    if not text.startswith("model_config_list") or not text.endswith("}"):
-        raise InputError(f"{path}: expected model_config_list {{ ... }}; repair it, or delete it and export again")
-    write_text(path, f"{text[:-1]}{section}}}\n")
-
-
 def _write_batching(path, static):
     """batching.config; a server with batching refuses the warmup of a static signature that is larger than a batch."""
     if not os.path.exists(path):
         write_text(path, BATCHING.format(most=max(BATCH, static)))
         return
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
     if found and int(found[1]) < static:
         logger.warning("warning: %s: max_batch_size is %s, but a static signature takes %d pictures: the server would "
                        "refuse its warmup; raise it", path, found[1], static)
 
+
+ENGINE = "  # TensorRT engines, for one kind of GPU: take this model out for a server that has another, or none.\n"
+SECTION = """\
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+"""
 
 BATCHING = """\
 # Requests that wait together are answered together. Protocol buffer text of BatchingParameters.

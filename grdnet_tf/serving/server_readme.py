@@ -72,7 +72,7 @@ python client.py --grpc localhost:8500 --model {model} --overlay pictures part.p
 
 REST sends every output, and a map is long in JSON: ask for `score` or `serve_bytes_map` there, or use gRPC. The static
 signatures are for TensorRT; do not call them on a server with batching, which would merge two requests into one.
-
+{engines}
 ## Another version
 
 Export again: version {following} appears whole or not at all; the server loads it, warms it up, and only then lets go
@@ -84,4 +84,9 @@ of version {version}. Requests go on meanwhile. To go back, name the version in 
 
 `curl -s http://localhost:8501/monitoring/prometheus/metrics` has counts and latencies. `batching.config` says how many
 requests are merged and how long one waits. `../{model}/<version>/manifest.json` has the SHA-256 of every file.
+"""
+
+ENGINES = """
+`{name}` is a model of its own, with TensorRT engines for the kind of GPU that made them. Where there is another GPU, or
+none, take it out of `models.config`: a server that cannot load one of its models may not start.
 """
