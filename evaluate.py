@@ -63,16 +63,19 @@ def run(arguments) -> int:
     model = runs.load_run(arguments.run).model
     from grdnet_tf import evaluation, pictures
     from grdnet_tf.predicting import Predictor
+    from grdnet_tf.storage import fingerprint
+    from grdnet_tf.weights import network_arrays
 
     has_roi = any(record.roi for record in records)
     predictor = Predictor(model, arguments.batch, tiles)
-    thresholds = find_thresholds(arguments, predictor, sources, has_roi)
+    weights = fingerprint(network_arrays(model))
+    thresholds = find_thresholds(arguments, predictor, sources, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
     result = evaluation.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
                                  thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
-                         tiles=arguments.tiles, image_size=list(model.image_size))
+                         tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
     sheets = ((seen.record, pictures.draw_sheet(seen, level, predictor.pool, arguments.min_area))
@@ -146,15 +149,12 @@ def fitting_records(arguments, config, root, records):
     return found
 
 
-def find_thresholds(arguments, predictor, sources, has_roi):
+def find_thresholds(arguments, predictor, sources, has_roi, weights):
     """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is from good pictures."""
     from grdnet_tf import calibration
-    from grdnet_tf.storage import fingerprint
-    from grdnet_tf.weights import network_arrays
 
     if arguments.split == "train":
         return {}
-    weights = fingerprint(network_arrays(predictor.model))
     plain = arguments.roi == "auto" and not arguments.tiles
     if arguments.thresholds is None and plain:
         kept = calibration.load(arguments.run, weights)

@@ -14,6 +14,8 @@ from grdnet_tf.image_files import MAX_PIXELS
 from grdnet_tf.serving import publish, server_files
 from grdnet_tf.storage import read_arrays
 
+MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
+
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
@@ -61,7 +63,7 @@ def run(arguments) -> int:
     config = runs.read_config(arguments.run)
     size = picture_size(arguments, config)
     name = arguments.name or default_name(config)
-    server_files.check_name(name)
+    server_files.check(arguments.out, name)
     version = publish.free_version(os.path.join(arguments.out, name), arguments.version)
     for batch in batch_sizes if "tftrt" in formats else ():
         publish.free_version(os.path.join(arguments.out, f"{name}_tftrt_b{batch}"), version)
@@ -170,21 +172,24 @@ def find_thresholds(run, config, model, size):
 
 
 def about(run, config, model):
-    """What the manifest says of the run: its configuration, its weights, its last evaluation, the versions in use."""
+    """What the manifest says of the run: configuration, weights, the last evaluation of these weights, the versions."""
     from grdnet_tf.storage import fingerprint
     from grdnet_tf.weights import network_arrays
 
-    metrics = None
+    metrics, weights = None, fingerprint(network_arrays(model))
     path = os.path.join(run, "evaluation", report.REPORT)
     if os.path.isfile(path):
         try:
             with open(path, encoding="utf-8") as stream:
-                metrics = {key: value for key, value in json.load(stream).items() if isinstance(value, (int, float))}
-        except (OSError, ValueError, AttributeError):
+                found = json.load(stream)
+            if found.get("weights_sha256") == weights:  # else it tells of other weights: the run was trained on since
+                metrics = {key: found[key] for key in MEASURED_ON}
+                metrics.update((key, value) for key, value in found.items() if isinstance(value, (int, float)))
+        except (OSError, ValueError, KeyError, AttributeError):
             raise InputError(f"{path}: damaged; run evaluate.py again, or delete it") from None
     environment = runs.environment()
     del environment["arguments"]
-    return {"run": os.path.basename(os.path.abspath(run)), "weights_sha256": fingerprint(network_arrays(model)),
+    return {"run": os.path.basename(os.path.abspath(run)), "weights_sha256": weights,
             "config": dataclasses.asdict(config), "metrics": metrics, "environment": environment}
 
 

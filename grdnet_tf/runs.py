@@ -71,7 +71,8 @@ def create_run(folder: str, config) -> None:
 def environment() -> dict:
     """What the numbers of a run depend on besides its configuration."""
     versions = {}
-    for package in ("tensorflow", "keras", "tensorflow-addons", "numpy", "scikit-image", "opencv-python-headless"):
+    for package in ("tensorflow", "keras", "tensorflow-addons", "numpy", "scikit-image", "opencv-python-headless",
+                    "tf2onnx", "onnx", "onnxruntime"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

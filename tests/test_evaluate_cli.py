@@ -242,7 +242,7 @@ def test_help_is_fast_and_imports_no_tensorflow():
     assert done.returncode == 0, done.stderr
     assert "--roi" in done.stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1  # CPU time: the machine may be busy
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # CPU time: the machine may be busy
 
 
 # The sheet ------------------------------------------------------------------------------------------------------------

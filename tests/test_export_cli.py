@@ -129,6 +129,25 @@ def test_a_server_decides_as_evaluate_on_the_same_files(exported, trained, small
         assert np.array_equal(found["is_anomalous"][sure], rejected[sure]) and sure.sum() >= 15
 
 
+def test_metrics_are_those_of_the_exported_weights(trained, tmp_path):
+    run = str(tmp_path / "run")
+    shutil.copytree(trained, run)
+    config, model = runs.read_config(run), runs.load_run(run).model
+    shutil.rmtree(os.path.join(run, "evaluation"), ignore_errors=True)
+    assert export.about(run, config, model)["metrics"] is None  # not evaluated yet
+    assert evaluate.main(["--run", run, "--pictures", "0"]) == 0
+    with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
+        report = json.load(stream)
+    metrics = export.about(run, config, model)["metrics"]
+    assert metrics["image_auroc"] == report["image_auroc"] and metrics["n_images"] == 16
+    assert (metrics["data"], metrics["split"], metrics["roi"], metrics["tiles"]) == (
+        os.path.abspath(config.data.root), "test", "auto", None)
+    model.segmenter.trainable_variables[0].assign_add(tf.ones_like(model.segmenter.trainable_variables[0]))
+    told = export.about(run, config, model)  # trained on since
+    assert told["metrics"] is None and told["weights_sha256"] != report["weights_sha256"]
+    assert "onnxruntime" in told["environment"]["packages"]
+
+
 ALONE = """
 import glob, sys
 import numpy as np
@@ -313,6 +332,50 @@ def test_a_full_disk_publishes_nothing(trained, exported, capsys):
     assert sorted(os.listdir(os.path.join(exported, "vials"))) == before
 
 
+def damage_models(serving):
+    serving.mkdir(parents=True)
+    (serving / "models.config").write_text("model_config_list {\n  config {")
+
+
+def damage_folder(serving):
+    serving.parent.mkdir()
+    serving.write_text("a file")
+
+
+def damage_readme(serving):
+    (serving / "README.md").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("damage, said", [(damage_models, "models.config: expected model_config_list"),
+                                          (damage_folder, "serving: File exists"), (damage_readme, "README.md")])
+def test_no_version_is_seen_where_the_servers_files_cannot_be_written(trained, tmp_path, capsys, damage, said):
+    damage(tmp_path / "out" / "serving")
+    assert said in fails(capsys, 2, "--run", trained, "--out", str(tmp_path / "out"), "--batch-sizes", "1")
+    assert os.listdir(tmp_path / "out") == ["serving"]
+    assert not os.path.isfile(tmp_path / "out" / "serving" / "models.config") or damage is damage_models
+
+
+def test_a_failing_rename_takes_the_earlier_ones_back(tmp_path):
+    home = str(tmp_path / "model")
+    again = os.path.join(home, ".")  # one home twice: the second finds the first, once that is renamed
+    with pytest.raises(InputError, match=r"cannot write .*/model/\./3: Directory not empty"):
+        publish.publish(3, {home: lambda folder: {}, again: lambda folder: {}})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index",
+                                  "variables/variables.data-00000-of-00001"])
+@pytest.mark.parametrize("damage", [os.remove, lambda path: os.truncate(path, os.path.getsize(path) // 2)],
+                         ids=["missing", "half"])
+def test_a_saved_model_that_cannot_be_loaded_is_one_line(exported, tmp_path, file, damage):
+    folder = str(tmp_path / "copy")
+    shutil.copytree(os.path.join(exported, "vials", "2"), folder)
+    damage(os.path.join(folder, file))
+    with pytest.raises(ExportStopped, match="self-test: the SavedModel cannot be loaded: .") as error:
+        selftest.Session(folder)
+    assert "\n" not in str(error.value)
+
+
 def test_publishing_is_all_or_nothing(tmp_path):
     home = str(tmp_path / "model")
 
@@ -350,4 +413,4 @@ def test_help_is_fast_and_wrong_input_imports_no_tensorflow():
     assert done.returncode == 0, done.stderr
     assert "--batch-sizes" in done.stdout and "no run here" in done.stderr
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1  # CPU time: the machine may be busy
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # CPU time: the machine may be busy

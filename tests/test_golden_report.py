@@ -70,7 +70,7 @@ def make_report(folder):
                           "--thresholds", "quantile:0.75,quantile:0.98"]) == 0
     with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
         report = json.load(stream)
-    for name in ("run", "data", "curves"):
+    for name in ("run", "data", "curves", "weights_sha256"):
         del report[name]
     return plain(report)
 
