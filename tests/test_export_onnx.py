@@ -1,6 +1,7 @@
 """The ONNX form of an exported model: the SavedModel's answers for any batch, broken pictures too, three precisions."""
+import shlex
+
 import numpy as np
-import onnx
 import pytest
 import tensorflow as tf
 
@@ -9,6 +10,10 @@ from grdnet_tf.model import GRDNet
 from grdnet_tf.serving import onnx_export, onnx_precision, selftest
 from grdnet_tf.serving.folding import inference_half
 from grdnet_tf.serving.signatures import write_saved_model
+
+for package in onnx_export.PACKAGES:
+    pytest.importorskip(package, reason="the ONNX export needs its extra: pip install '.[onnx]'")
+import onnx  # noqa: E402: an extra
 
 SIZE = (16, 24)  # unequal, so that no two sides can be confused
 SMALL = dict(widths=(4, 8), latent=4, blocks=1, discriminator_widths=(4,), segmenter_widths=(4, 8), score_pool=5)
@@ -88,6 +93,39 @@ def test_a_model_that_answers_something_else_is_refused(exported):
         onnx_export.parity(saved, model)
 
 
+def test_decisions_are_compared_but_for_a_score_at_the_threshold(exported):
+    """The same scores and another threshold, between the lowest two of them: one decision changes."""
+    saved, path, _ = exported
+    scores = saved_answers(saved, selftest.test_pictures(*SIZE, 3)[0] / np.float32(255))["score"]
+    lowest, second = np.sort(scores)[:2]
+    assert THRESHOLD < lowest and second - lowest > 4 * onnx_export.TOLERANCE
+    model = onnx.load(path)
+    value, = (tensor for tensor in model.graph.initializer
+              if np.array_equal(onnx.numpy_helper.to_array(tensor), np.float32(THRESHOLD)))
+    between = np.float32(0.5) * (lowest + second)
+    value.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(value.dims), between), value.name))
+    for threshold in (None, THRESHOLD):
+        with pytest.raises(ExportStopped, match="ONNX: is_anomalous"):
+            onnx_export.parity(saved, model, threshold)
+    onnx_export.parity(saved, model, float(lowest))
+
+
+def test_what_the_packages_raise_stops_the_export_in_one_line(exported, tmp_path):
+    saved, path, _ = exported
+
+    def stops(words, function, *arguments):
+        with pytest.raises(ExportStopped, match=words) as stopped:
+            function(*arguments)
+        assert "\n" not in str(stopped.value)
+
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    stops("ONNX Runtime cannot load the model: .", onnx_export.Runtime, str(tmp_path / "no.onnx"))
+    stops("ONNX Runtime cannot run the model: .", onnx_export.Runtime(path).run, pictures(1)[:, 1:])
+    wrong_size = np.zeros((2, 8, 8, 3), np.float32)
+    stops("ONNX: cannot be made int8: .", onnx_export.write, saved, str(tmp_path / "a" / "b.onnx"), "int8", wrong_size)
+    assert not (tmp_path / "a").exists()
+
+
 def test_half_precision_keeps_the_ends_in_float32_and_the_networks_in_float16(exported):
     model = onnx.load(exported[1])
     found = onnx_precision.half(model)
@@ -124,9 +162,10 @@ def compare(model, lower, atol):
 
 def test_the_trtexec_line_names_file_shapes_and_types():
     line = onnx_export.trtexec("a/model.onnx", (256, 128), 3, (1, 8), "int8")
-    assert line == ("trtexec --onnx=a/model.onnx --saveEngine=a/model.plan --minShapes=images:1x256x128x3 "
+    assert line == ("trtexec --onnx=a/model.onnx --saveEngine=model.plan --minShapes=images:1x256x128x3 "
                     "--optShapes=images:8x256x128x3 --maxShapes=images:8x256x128x3 --int8 --fp16")
-    assert onnx_export.trtexec("a.onnx", (8, 8), 1, (4,)).endswith("--maxShapes=images:4x8x8x1")
+    line = onnx_export.trtexec("my parts/1/a.onnx", (8, 8), 1, (4,))
+    assert line.endswith("--maxShapes=images:4x8x8x1") and "--onnx=my parts/1/a.onnx" in shlex.split(line)
 
 
 def test_missing_packages_are_named(monkeypatch):

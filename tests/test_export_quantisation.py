@@ -21,13 +21,14 @@ def test_small_differences_pass_with_their_size():
     assert found["mean_score_difference"] == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("precision, change, passes", [("fp16", 0.009, True), ("fp16", 0.011, False),
+@pytest.mark.parametrize("precision, change, passes", [("fp32", 0.009, True), ("fp32", 0.011, False),
+                                                       ("fp16", 0.009, True), ("fp16", 0.011, False),
                                                        ("int8", 0.049, True), ("int8", 0.051, False)])
 def test_the_limit_of_a_score_is_that_of_its_precision(precision, change, passes):
     if passes:
         quantisation.judge(precision, FP32, FP32 - [0, 0, 0, change], 0.3, NAMES)
     else:
-        with pytest.raises(ExportStopped, match=f"{precision}: the score of d.png"):
+        with pytest.raises(ExportStopped, match=f"^{precision}: the score of d.png"):
             quantisation.judge(precision, FP32, FP32 - [0, 0, 0, change], 0.3, NAMES)
 
 
@@ -42,9 +43,16 @@ def test_one_flipped_decision_in_a_hundred_passes_two_do_not():
 
 
 def test_the_threshold_itself_is_good_on_both_sides():
-    quantisation.judge("fp16", np.array([0.3]), np.array([0.2999]), 0.3, ["a.png"])
-    with pytest.raises(ExportStopped, match="decisions"):
-        quantisation.judge("fp16", np.array([0.3]), np.array([0.3001]), 0.3, ["a.png"])
+    assert quantisation.judge("fp16", np.array([0.3]), np.array([0.2999]), 0.3, ["a.png"])["flipped"] == 0
+    assert quantisation.judge("fp16", np.array([0.3]), np.array([0.3001]), 0.3, ["a.png"])["flipped"] == 1
+
+
+@pytest.mark.parametrize("precision", quantisation.LIMITS)
+def test_among_few_pictures_one_flipped_decision_passes_two_do_not(precision):
+    expected = np.array([0.10, 0.299, 0.299, 0.80])
+    assert quantisation.judge(precision, expected, expected + [0, 0.002, 0, 0], 0.3, NAMES)["flipped"] == 1
+    with pytest.raises(ExportStopped, match=f"^{precision}: 2 of 4 decisions .* first on b.png"):
+        quantisation.judge(precision, expected, expected + [0, 0.002, 0.002, 0], 0.3, NAMES)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

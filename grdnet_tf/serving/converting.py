@@ -13,7 +13,8 @@ ONNX = os.path.join("onnx", "model.onnx")  # within a version
 def to_onnx(folder, model, thresholds, precision, pictures) -> dict:
     """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included."""
     path = os.path.join(folder, ONNX)
-    told = onnx_export.write(folder, path, precision, calibration_pictures(model, precision, pictures))
+    told = onnx_export.write(folder, path, precision, calibration_pictures(model, precision, pictures),
+                             thresholds["image"]["value"])
     runtime = onnx_export.Runtime(path)
     gate = judge(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
     return dict(told, gate=gate)
@@ -44,7 +45,7 @@ def calibration_pictures(model, precision, pictures):
 def judge(saved_model, scores, model, thresholds, precision, pictures) -> dict:
     """The figures of `quantisation` for `scores`, a function of images, against the SavedModel.
 
-    fp32 is judged on the self-test's pictures, within the limits of fp16: on a GPU its products are rounded to TF32.
+    fp32 is judged on the self-test's pictures.
     Raises: ExportStopped where scores or decisions change too much.
     """
     threshold = thresholds["image"]["value"]
@@ -57,4 +58,4 @@ def judge(saved_model, scores, model, thresholds, precision, pictures) -> dict:
                                      threshold)
         images = selftest.test_pictures(*model.image_size, model.channels)[0] / np.float32(255)
         names = [f"test picture {i}" for i in range(len(images))]
-        return quantisation.judge("fp16", reference(images), scores(images), threshold, names)
+        return quantisation.judge(precision, reference(images), scores(images), threshold, names)

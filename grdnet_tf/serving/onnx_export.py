@@ -3,7 +3,9 @@
 Input `images` (batch, H, W, C) float32 in [0, 1], any batch; outputs as of serving_default. Both stacks use tf2onnx:
 Keras' own exporter is tf2onnx too, and is there on Keras 3 only.
 """
+import contextlib
 import os
+import shlex
 
 import numpy as np
 
@@ -26,28 +28,43 @@ def require() -> None:
                          "pip install '.[onnx]'")
 
 
-def write(saved_model: str, path: str, precision="fp32", pictures=None) -> dict:
+def write(saved_model: str, path: str, precision="fp32", pictures=None, threshold=None) -> dict:
     """Write `saved_model` as ONNX to `path`; the fp32 form is compared with the SavedModel first.
 
     Args:
       precision: "fp32"; "fp16" or "int8": the networks in it, what makes the score of the map in float32.
       pictures: (N, H, W, C) float32 good pictures that int8 is calibrated on.
+      threshold: of the decision, see `parity`.
 
     Returns: {"largest_difference": {"score": of the fp32 form, "anomaly_map": ...}, "opset": ..., "precision": ...}.
-    Raises: ExportStopped where it cannot be converted or does not answer as the SavedModel does.
+    Raises: ExportStopped where it cannot be converted or does not answer as the SavedModel does; OSError.
     """
     import onnx
 
     model = convert(saved_model)
-    report = {"largest_difference": parity(saved_model, model), "opset": OPSET, "precision": precision}
-    if precision == "fp16":
-        model = onnx_precision.half(model)
-    elif precision == "int8":
-        model = onnx_precision.int8(model, pictures)
-    onnx.checker.check_model(model)
+    report = {"largest_difference": parity(saved_model, model, threshold), "opset": OPSET, "precision": precision}
+    with stopping(f"ONNX: cannot be made {precision}"):
+        if precision == "fp16":
+            model = onnx_precision.half(model)
+        elif precision == "int8":
+            model = onnx_precision.int8(model, pictures)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    onnx.save(model, path)
+    with stopping("ONNX: cannot be written"):
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
     return report
+
+
+@contextlib.contextmanager
+def stopping(what: str):
+    """The errors of tf2onnx, onnx and onnxruntime as ExportStopped, one line; those of the disk stay OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # they have no common class, and bare Exception is among them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportStopped(f"{what}: {reason}") from error
 
 
 def convert(saved_model: str):
@@ -56,16 +73,15 @@ def convert(saved_model: str):
     import tf2onnx
 
     frozen = graphs.frozen(saved_model, SIGNATURE)
-    try:
+    with stopping(f"tf2onnx cannot convert {SIGNATURE}"):
         model, _ = tf2onnx.convert.from_graph_def(
             frozen.graph_def, input_names=list(frozen.inputs.values()), output_names=list(frozen.outputs.values()),
             opset=OPSET, custom_op_handlers={"SelectV2": (_select, [])})
-    except Exception as error:  # tf2onnx raises bare Exception, ValueError, NotImplementedError, AssertionError
-        raise ExportStopped(f"tf2onnx cannot convert {SIGNATURE}: {str(error).splitlines()[0]}") from error
     _rename(model.graph, {tensor: name for name, tensor in {**frozen.inputs, **frozen.outputs}.items()})
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.checker.check_model(model)
+    with stopping("ONNX: the converted model is not sound"):
+        onnx.checker.check_model(model)
     return model
 
 
@@ -86,25 +102,31 @@ def _rename(graph, names):
 
 
 class Runtime:
-    """An ONNX model (ModelProto or path) in ONNX Runtime on the CPU. `run(images)` -> {output: array}."""
+    """An ONNX model (ModelProto or path) in ONNX Runtime on the CPU. `run(images)` -> {output: array}.
+
+    Raises: ExportStopped where it cannot be loaded or run.
+    """
 
     def __init__(self, model):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors: warnings are about its own optimizations
-        source = model if isinstance(model, str) else model.SerializeToString()
-        self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        with stopping("ONNX Runtime cannot load the model"):
+            source = model if isinstance(model, str) else model.SerializeToString()
+            self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def run(self, images) -> dict:
-        return dict(zip(self.outputs, self.session.run(self.outputs, {"images": images})))
+        with stopping("ONNX Runtime cannot run the model"):
+            return dict(zip(self.outputs, self.session.run(self.outputs, {"images": images})))
 
 
-def parity(saved_model: str, model) -> dict:
+def parity(saved_model: str, model, threshold=None) -> dict:
     """The largest difference of score and map between `model` and the SavedModel. ExportStopped above TOLERANCE.
 
-    Sound pictures and a broken one (NaN), in batches of different length.
+    Sound pictures and a broken one (NaN), in batches of different length. Decisions must be equal, but where the score
+    is within TOLERANCE of `threshold`, if that is given.
     """
     runtime, worst = Runtime(model), {"score": 0.0, "anomaly_map": 0.0}
     height, width, channels = (d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:])
@@ -119,16 +141,20 @@ def parity(saved_model: str, model) -> dict:
                 if not worst[name] <= TOLERANCE:  # NaN is not
                     raise ExportStopped(f"ONNX: {name} differs by {worst[name]:.2g} from the SavedModel's, more than "
                                         f"{TOLERANCE:g}")
-            if (expected["is_anomalous"] != found["is_anomalous"]).any():
+            clear = np.abs(expected["score"] - (np.inf if threshold is None else threshold)) > TOLERANCE
+            if (expected["is_anomalous"] != found["is_anomalous"])[clear].any():
                 raise ExportStopped("ONNX: is_anomalous is not what the SavedModel gives")
     return worst
 
 
 def trtexec(path: str, image_size, channels: int, batch_sizes, precision="fp32") -> str:
-    """The command that makes a TensorRT engine of the file, on the machine with the GPU."""
+    """The command that makes a TensorRT engine of the file, on the machine with the GPU, in its working folder.
+
+    Not beside the file: a published version holds what its manifest lists, and nothing else.
+    """
     def shapes(kind, batch):
         return f"--{kind}Shapes=images:{batch}x{image_size[0]}x{image_size[1]}x{channels}"
 
     types = {"fp32": "", "fp16": " --fp16", "int8": " --int8 --fp16"}[precision]
-    return (f"trtexec --onnx={path} --saveEngine={os.path.splitext(path)[0]}.plan {shapes('min', min(batch_sizes))} "
+    return (f"trtexec --onnx={shlex.quote(path)} --saveEngine=model.plan {shapes('min', min(batch_sizes))} "
             f"{shapes('opt', max(batch_sizes))} {shapes('max', max(batch_sizes))}{types}")

@@ -14,12 +14,16 @@ BATCH = 8
 
 
 class Limit(NamedTuple):
-    """`score`: the largest change of a score (of 1) that passes; `flipped`: the largest share of changed decisions."""
+    """`score`: the largest change of a score (of 1) that passes; `flipped`: the largest share of changed decisions.
+
+    One changed decision always passes: among few pictures it is that of a score beside the threshold.
+    """
     score: float
     flipped: float
 
 
-LIMITS = {"fp16": Limit(0.01, 0.01), "int8": Limit(0.05, 0.02)}
+# fp32 is not exact: on a GPU its products may be rounded to TF32, which keeps as many bits as fp16.
+LIMITS = {"fp32": Limit(0.01, 0.01), "fp16": Limit(0.01, 0.01), "int8": Limit(0.05, 0.02)}
 
 
 class Pictures(NamedTuple):
@@ -77,11 +81,11 @@ def judge(precision: str, expected, found, threshold: float, names) -> dict:
     flipped = (expected > threshold) != (found > threshold)
     worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
     if not difference[worst] <= limit.score:  # NaN is not
-        raise ExportStopped(f"{precision}: the score of {names[worst]} is {found[worst]:.4f}, in fp32 "
+        raise ExportStopped(f"{precision}: the score of {names[worst]} is {found[worst]:.4f}, the SavedModel's "
                             f"{expected[worst]:.4f}; at most {limit.score:g} apart passes")
-    if flipped.mean() > limit.flipped:
+    if flipped.sum() > max(1, limit.flipped * len(names)):
         first = names[int(np.argmax(flipped))]
-        raise ExportStopped(f"{precision}: {flipped.sum()} of {len(names)} decisions are not those of fp32, the "
-                            f"first on {first}; at most {limit.flipped:.0%} passes")
+        raise ExportStopped(f"{precision}: {flipped.sum()} of {len(names)} decisions are not those of the SavedModel, "
+                            f"the first on {first}; at most {limit.flipped:.0%}, or one, passes")
     return {"pictures": len(names), "largest_score_difference": float(difference.max()),
             "mean_score_difference": float(difference.mean()), "flipped": int(flipped.sum())}
