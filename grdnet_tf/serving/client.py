@@ -15,6 +15,7 @@ One file to copy: it needs the standard library and `requests` for REST or `grpc
 The messages of gRPC are encoded here, field by field, after the public .proto files of TensorFlow and TensorFlow
 Serving: their generated classes would bring a whole TensorFlow with them.
 """
+import abc
 import argparse
 import base64
 import math
@@ -34,7 +35,7 @@ class ServingError(RuntimeError):
     """The server is not there, does not answer in time, or refuses; one line that says which and why."""
 
 
-class Client:
+class Client(abc.ABC):
     """What both ways have in common. `version` None is the newest one that is served; `timeout` in seconds a call."""
 
     def __init__(self, address, model, version=None, timeout=10.0):
@@ -54,21 +55,21 @@ class Client:
             inputs, signature = {"image_bytes": list(pictures)}, "serve_bytes_map" if overlay else "serve_bytes"
         return self.predict(inputs, signature, BRIEF + (("overlay_bytes",) if overlay else ()))
 
+    @abc.abstractmethod
     def predict(self, inputs, signature="serving_default", outputs=()):
         """{output name: nested lists, the batch first; strings as bytes}; `outputs` names those wanted, () is all.
 
         `inputs`: {name: NumPy array, or anything else with the buffer protocol; or a list of bytes}.
         Raises: ServingError; TypeError for an input of another kind.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def status(self):
         """{version: "AVAILABLE", "LOADING" ...} of the model. Raises: ServingError."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def metadata(self):
         """{signature: {"inputs": {name: ("DT_FLOAT", [-1, 256, 256, 3])}, "outputs": ...}}. Raises: ServingError."""
-        raise NotImplementedError
 
     def _failed(self, what, why):
         return ServingError(f"{self.address}: {what} of model {self.model}: {' '.join(str(why).split())}")
