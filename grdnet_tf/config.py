@@ -51,6 +51,7 @@ class Noise:
     opacity: Tuple[float, ...] = option((0.2, 1.0), low=0.0, high=1.0, length=2)
     soft_edges: float = option(0.0, low=0.0, high=1.0)                 # share of defects that fade towards their edge
     matched: float = option(0.0, low=0.0, high=1.0)                    # share of pasted defects of the covered colour
+    defects: int = option(1, low=1)                                    # in one disturbed picture, at most
     rotation: float = option(1.5707963, low=0.0, high=3.1415927)       # rad, of the noise
     within_roi: float = option(0.0, low=0.0, high=1.0)                 # share of defects inside the ROI; others anywhere
     sources: Dict[str, float] = option({"color_blob": 1.0}, low=0.0)   # name: weight, see anomaly_sources.py
@@ -93,6 +94,7 @@ class Loss:
     contextual: float = option(50.0, low=0.0)
     encoder: float = option(1.0, low=0.0)
     l1: float = option(1.0, low=0.0)                                   # wa, wb of eq. 1
+    l2: float = option(0.0, low=0.0)                                   # weight of a mean squared difference beside them
     ssim: float = option(1.0, low=0.0)
     encoder_norm: str = option("l2", choices=("l1", "l2"))
     segmentation: float = option(1.0, low=0.0)

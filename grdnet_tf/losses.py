@@ -31,6 +31,11 @@ def l1(x, y):
     return tf.reduce_mean(tf.abs(_float(x) - _float(y)))
 
 
+def l2(x, y):
+    """Mean squared difference."""
+    return tf.reduce_mean(tf.square(_float(x) - _float(y)))
+
+
 def ssim_loss(x, y):
     """1 - mean structural similarity (Wang et al. 2004), dynamic range 1, per channel, where the window fits ("valid").
 

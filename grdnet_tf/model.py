@@ -17,7 +17,7 @@ from .tiling import predict_tiled
 
 keras = tf.keras
 
-TERMS = ("l1", "ssim", "adversarial", "encoder", "discriminator", "segmentation", "overlap")
+TERMS = ("l1", "l2", "ssim", "adversarial", "encoder", "discriminator", "segmentation", "overlap")
 DIFFERENCE_GAIN = 3.0  # a visible defect differs by a third of the range: brought to the pictures' own scale
 NETWORKS = ("generator", "discriminator", "segmenter")
 
@@ -35,6 +35,7 @@ class Objective(NamedTuple):
     contextual: float = 50.0                 # w2
     encoder: float = 1.0                     # w3
     l1: float = 1.0                          # wa of eq. 1
+    l2: float = 0.0                          # mean squared difference, beside eq. 1: DRAEM has it in the place of L1
     ssim: float = 1.0                        # wb
     encoder_norm: str = "l2"
     segmentation: float = 1.0
@@ -173,7 +174,7 @@ class GRDNet(keras.Model):
 
     def _terms(self):
         """The raw loss terms that this objective computes."""
-        unused = set()
+        unused = set() if self.objective.l2 else {"l2"}
         if not self.objective.adversarial:
             unused |= {"adversarial", "discriminator"}
         if not self.objective.encoder:
@@ -218,6 +219,8 @@ class GRDNet(keras.Model):
         z = self.generator.encoder(noisy, training=training)
         fake = self.generator.decoder(z, training=training)
         terms = dict(zip(("l1", "ssim"), (losses.l1(image, fake), losses.ssim_loss(image, fake))))
+        if o.l2:
+            terms["l2"] = losses.l2(image, fake)
         if o.encoder:
             terms["encoder"] = losses.encoder(z, self.generator.encoder_hat(fake, training=training), o.encoder_norm)
         if o.adversarial:
@@ -236,7 +239,7 @@ class GRDNet(keras.Model):
     def objectives(self, terms):
         """The weighted loss of each network (eq. 1, 2, 6, 8): the one place where weights are applied."""
         o = self.objective
-        contextual = o.l1 * terms["l1"] + o.ssim * terms["ssim"]
+        contextual = o.l1 * terms["l1"] + o.l2 * terms.get("l2", 0.0) + o.ssim * terms["ssim"]
         segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
         generator = (o.contextual * contextual + o.adversarial * terms.get("adversarial", 0.0)
                      + o.encoder * terms.get("encoder", 0.0))

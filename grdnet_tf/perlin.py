@@ -16,6 +16,8 @@ from .anomaly_shapes import column
 from .errors import InputError
 
 VISIBLE = 2.0 / 255.0  # a defect that changes its pixels by less than this on average is not drawn
+FURTHER = 0.5  # probability of each further defect in a disturbed picture
+_FURTHER = 0xDEF  # folded into the seed for the further defects
 NEIGHBOURHOOD = 5  # pixels; where it has changed less than VISIBLE on average, the mask does not ask for a find
 
 
@@ -42,6 +44,7 @@ class NoiseSettings(NamedTuple):
     soft_edges: float = 0.0  # share of the defects whose opacity fades towards their edge, as a stain's does
     matched: float = 0.0  # share of the pasted defects that have the mean colour of what they cover: structure alone
     rotation: float = np.pi / 2  # radians; the noise is turned by an angle within +-rotation
+    defects: int = 1  # at most, in one disturbed picture: each further one is there with probability 1/2
     within_roi: float = 0.0  # share of the defects that lie inside the region of interest; the others lie anywhere
     sources: Tuple[Tuple[str, float], ...] = (("color_image", 1.0),)  # (name, weight) out of anomaly_sources.SOURCES
     shapes: Tuple[Tuple[str, float], ...] = (("blob", 1.0),)  # (name, weight) out of anomaly_shapes.SHAPES
@@ -73,12 +76,25 @@ def perturb(image, roi, seed, settings, textures=None):
     """
     sources, shapes = check(settings, textures, image.shape[3])
     image = tf.convert_to_tensor(image, tf.float32)
+    if "cut_paste" in sources:  # a piece cut out has straight edges
+        shapes.setdefault("rectangle", 0.0)
+    done = _disturb(image, roi, seed, settings, sources, shapes, textures)
+    for further in range(1, settings.defects):
+        seeds = tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + further, "philox"), seed)
+        more = _disturb(done.noisy, roi, seeds, settings._replace(probability=FURTHER), sources, shapes, textures)
+        disturbed = tf.reduce_max(done.mask, (1, 2, 3)) > 0.0  # a good picture stays good
+        added = anomaly_sources.select(disturbed, more.mask, tf.zeros_like(more.mask))
+        done = Perturbed(anomaly_sources.select(disturbed, more.noisy, done.noisy), tf.maximum(done.mask, added))
+    return done
+
+
+def _disturb(image, roi, seed, settings, sources, shapes, textures):
+    """`perturb` with one defect a picture."""
     _, height, width, channels = image.shape
     draws = sample(seed, settings, image.shape[1:] if "color_pixel" in sources else (0, 0, channels))
     u = draws.sample
     source_index, shape_index = _choose(u[:, 1], sources), _choose(u[:, 2], shapes)
-    if "cut_paste" in sources:  # a piece cut out has straight edges
-        shapes.setdefault("rectangle", 0.0)
+    if "cut_paste" in sources:
         is_cut = source_index == list(sources).index("cut_paste")
         shape_index = tf.where(is_cut, list(shapes).index("rectangle"), shape_index)
     place = None
@@ -224,7 +240,7 @@ def _choose(u, weighted):
 def check(settings, textures, channels):
     """The sources and shapes of weight above 0 as dicts name -> weight. Raises InputError naming the setting."""
     for key, (low, high) in (("probability", (0.0, 1.0)), ("soft_edges", (0.0, 1.0)), ("matched", (0.0, 1.0)),
-                             ("within_roi", (0.0, 1.0)), ("min_area", (0, np.inf)), ("rotation", (0.0, np.inf))):
+                             ("within_roi", (0.0, 1.0)), ("defects", (1, np.inf)), ("min_area", (0, np.inf)), ("rotation", (0.0, np.inf))):
         if not low <= getattr(settings, key) <= high:
             raise InputError(f"noise.{key}: {getattr(settings, key)!r} is outside {low} to {high}")
     for key, (low, high) in (("threshold", (-1.0, 1.0)), ("scales", (0, 10)), ("opacity", (0.0, 1.0))):

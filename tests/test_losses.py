@@ -91,6 +91,11 @@ def test_both_ways_to_blur_agree():
     np.testing.assert_allclose(losses.blur_by_matmul(maps), losses.blur_by_shifts(maps), atol=1e-6)
 
 
+def test_l1_and_l2_of_known_differences():
+    x, y = np.float32([[0.5, 1.0]]), np.float32([[0.25, 0.0]])  # differences 1/4 and 1
+    assert float(losses.l1(x, y)) == 5 / 8 and float(losses.l2(x, y)) == 17 / 32
+
+
 def test_contextual_weighs_its_two_terms():
     x, y = pictures()
     l1, ssim = float(losses.l1(x, y)), float(losses.ssim_loss(x, y))
@@ -232,7 +237,7 @@ class TestSegmentation:
 
 def test_every_loss_is_a_float32_scalar_for_half_inputs():
     x, y = (tf.cast(t, tf.float16) for t in pictures(height=12, width=12))
-    values = [losses.l1(x, y), losses.ssim_loss(x, y), losses.contextual(x, y), losses.feature_matching(x, y)]
+    values = [losses.l1(x, y), losses.l2(x, y), losses.ssim_loss(x, y), losses.contextual(x, y), losses.feature_matching(x, y)]
     values += [losses.encoder(x, y), losses.discriminator(x, y), losses.focal(x, y), losses.overlap(x, y)]
     for reading in losses.READINGS:
         values += losses.segmentation(reading, x[..., :1], y[..., :1], tf.ones_like(x[..., :1]))

@@ -82,7 +82,7 @@ def test_both_encoders_are_alike_with_weights_of_their_own():
 # Who is trained by what ---------------------------------------------------------------------------------------------
 
 EXPECTED = {  # networks that each raw term must reach, and no other
-    "l1": {"encoder", "decoder"}, "ssim": {"encoder", "decoder"},
+    "l1": {"encoder", "decoder"}, "l2": {"encoder", "decoder"}, "ssim": {"encoder", "decoder"},
     "adversarial": {"encoder", "decoder", "discriminator"},  # through the discriminator, which it does not train
     "encoder": {"encoder", "decoder", "encoder_hat"},
     "segmentation": {"segmenter"}, "overlap": {"segmenter"},
@@ -92,7 +92,8 @@ EXPECTED = {  # networks that each raw term must reach, and no other
 @pytest.mark.parametrize("reaches_generator", [False, True])
 def test_each_loss_term_has_a_gradient_exactly_where_it_should(reaches_generator):
     model = tiny()
-    model.compile(objective=Objective(roi_reading="intersection_overlap", segmentation_to_generator=reaches_generator))
+    model.compile(objective=Objective(l2=1.0, roi_reading="intersection_overlap",
+                                      segmentation_to_generator=reaches_generator))
     parts = {"encoder": model.generator.encoder, "decoder": model.generator.decoder,
              "encoder_hat": model.generator.encoder_hat, "discriminator": model.discriminator,
              "segmenter": model.segmenter}
@@ -129,12 +130,12 @@ def test_the_discriminator_loss_does_not_train_the_generator():
 
 
 def test_generator_gradient_is_the_weighted_sum_of_eq_2():
-    weights = Objective(adversarial=2.0, contextual=3.0, encoder=5.0, l1=0.5, ssim=0.25)
+    weights = Objective(adversarial=2.0, contextual=3.0, encoder=5.0, l1=0.5, l2=4.0, ssim=0.25)
     model = tiny()
     model.compile(objective=weights)
     terms, _ = model.forward(batch(), training=False)
     t = {name: float(value) for name, value in terms.items()}
-    by_hand = 2.0 * t["adversarial"] + 3.0 * (0.5 * t["l1"] + 0.25 * t["ssim"]) + 5.0 * t["encoder"]
+    by_hand = 2.0 * t["adversarial"] + 3.0 * (0.5 * t["l1"] + 4.0 * t["l2"] + 0.25 * t["ssim"]) + 5.0 * t["encoder"]
     assert float(model.objectives(terms)["generator"]) == pytest.approx(by_hand, rel=1e-6)
 
 

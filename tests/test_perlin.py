@@ -12,7 +12,7 @@ from grdnet_tf.perlin import NoiseSettings
 ALWAYS = NoiseSettings(probability=1.0, min_area=1)
 ALL_SOURCES = tuple((name, 1.0) for name in anomaly_sources.SOURCES)
 ALL_SHAPES = tuple((name, 1.0) for name in anomaly_shapes.SHAPES)
-EVERYTHING = ALWAYS._replace(sources=ALL_SOURCES, shapes=ALL_SHAPES)
+EVERYTHING = ALWAYS._replace(sources=ALL_SOURCES, shapes=ALL_SHAPES, defects=2)
 
 
 def seeds(count, run=7):
@@ -199,6 +199,19 @@ class TestPerturb:
         none = perturb(image, None, seeds(400), settings._replace(probability=0.0))
         assert none.mask.numpy().max() == 0.0
         np.testing.assert_array_equal(none.noisy, image)
+
+    def test_further_defects_come_on_top_of_the_first(self):
+        # Small ones, so that two hardly ever lie on each other; each further one with probability 1/2: none in 1/4.
+        settings = NoiseSettings(probability=0.5, min_area=1, shapes=(("rectangle", 1.0),))
+        image, seed = pictures(count=400, height=64, width=64), seeds(400)
+        first = perturb(image, None, seed, settings)
+        noisy, mask = perturb(image, None, seed, settings._replace(defects=3))
+        one, all_ = first.mask.numpy() > 0, mask.numpy() > 0
+        assert (all_ | ~one).all() and not all_[~one.any((1, 2, 3))].any()
+        np.testing.assert_array_equal(noisy.numpy()[~all_[..., 0]], image[~all_[..., 0]])
+        disturbed = one.any((1, 2, 3))
+        alone = (all_ == one).all((1, 2, 3))[disturbed].mean()
+        assert 0.25 == pytest.approx(alone, abs=0.13)  # 4 standard deviations of about 190
 
     def test_threshold_is_uniform_and_cuts_the_noise(self):
         settings = ALWAYS._replace(threshold=(-0.2, 0.6), rotation=0.0, sources=(("color_pixel", 1.0),))
@@ -426,6 +439,7 @@ class TestSettings:
             ({"scales": (-1, 5)}, r"noise.scales: \(-1, 5\)"),
             ({"opacity": (0.2, 1.2)}, r"noise.opacity: \(0.2, 1.2\)"),
             ({"min_area": -1}, "noise.min_area: -1"),
+            ({"defects": 0}, "noise.defects: 0"),
         ],
     )
     def test_wrong_settings_name_their_key(self, change, message):
