@@ -76,7 +76,7 @@ def test_replace_checks_and_differences_names():
 def test_shipped_configurations_load(request):
     folder = request.config.rootpath / "configs"
     files = sorted(folder.glob("*.yaml"))
-    assert {"cpu.yaml", "demo.yaml", "paper.yaml"} <= {file.name for file in files}
+    assert {"cpu.yaml", "gpu.yaml", "demo.yaml", "paper.yaml"} <= {file.name for file in files}
     for file in files:
         load_config(str(file))
     paper = load_config(str(folder / "paper.yaml"))
