@@ -13,7 +13,8 @@ import tensorflow as tf
 from . import scoring
 from .errors import InputError
 
-SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "relief", "texture")
+SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "relief",
+           "texture")
 PASTED = ("own_texture", "cut_paste", "texture")  # pieces from elsewhere
 
 STRENGTH = {  # by how much, lowest and highest, a source is also made lighter or darker
@@ -142,7 +143,7 @@ def _moved(image, draws, shuffled, shifted):
 
 
 def _relief(image, mask, scalars):
-    """The surface pressed in or raised to the outline of the mask and lit from one side: light one way, dark the other."""
+    """The surface pressed in or raised to the mask's outline and lit from one side: light one way, dark the other."""
     side = min(image.shape[1:3])
     angle = 2.0 * np.pi * scalars[:, 6, None, None, None]
     strength = RELIEF[0] + (RELIEF[1] - RELIEF[0]) * scalars[:, 4, None, None, None]
@@ -152,7 +153,7 @@ def _relief(image, mask, scalars):
 
 
 def _slope(mask, width, angle):
-    """Slope towards `angle` of a plateau over the mask whose sides rise over `width` pixels: 1 on a side, more at a corner."""
+    """Slope towards `angle` of a plateau over the mask, its sides `width` pixels wide: 1 on a side, more at a corner."""
     padded = tf.pad(scoring.pooled(mask, width), [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
     slope_y = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     slope_x = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
