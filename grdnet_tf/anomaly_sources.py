@@ -13,8 +13,7 @@ import tensorflow as tf
 from . import scoring
 from .errors import InputError
 
-SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "relief",
-           "texture")
+SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "texture")
 PASTED = ("own_texture", "cut_paste", "texture")  # pieces from elsewhere
 
 STRENGTH = {  # by how much, lowest and highest, a source is also made lighter or darker
@@ -23,7 +22,6 @@ STRENGTH = {  # by how much, lowest and highest, a source is also made lighter o
     "shade": (0.1, 0.6),
     "texture": (0.0, 0.3),
 }
-RELIEF = (0.05, 0.4)  # lowest and highest change of the lit and of the dark side
 PATCHES = 8  # own_texture cuts the picture into PATCHES x PATCHES pieces; color_blob has as many lattice points
 TEXTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -53,8 +51,6 @@ def source_image(names, index, image, mask, draws, textures=None, matched=None):
         views["color_pixel",] = draws.pixels
     if "shade" in names:
         views["shade",] = image
-    if "relief" in names:
-        views["relief",] = _relief(image, mask, draws.scalars)
     if "smooth" in names:
         views["smooth",] = scoring.pooled(image, min(height, width) // 12 | 1)
     if {"own_texture", "cut_paste", "shift"} & set(names):
@@ -140,24 +136,6 @@ def _moved(image, draws, shuffled, shifted):
     place = tf.gather(tf.gather(place, rows, axis=1), columns, axis=2)  # (B, H, W, 2)
     y, x = _oriented(tf.where(shifted, 0.0, draws.scalars[:, 5]), height, width)
     return look_up(image, y + place[..., 0], x + place[..., 1])
-
-
-def _relief(image, mask, scalars):
-    """The surface pressed in or raised to the mask's outline and lit from one side: light one way, dark the other."""
-    side = min(image.shape[1:3])
-    angle = 2.0 * np.pi * scalars[:, 6, None, None, None]
-    strength = RELIEF[0] + (RELIEF[1] - RELIEF[0]) * scalars[:, 4, None, None, None]
-    steep, gentle = (_slope(mask, width, angle) for width in (side // 64 | 1, side // 24 | 1))
-    lit = select(scalars[:, 3] < 0.5, steep, gentle)
-    return tf.clip_by_value(image + strength * lit, 0.0, 1.0)
-
-
-def _slope(mask, width, angle):
-    """Slope towards `angle` of a plateau over the mask, its sides `width` pixels wide: 1 on a side, more at a corner."""
-    padded = tf.pad(scoring.pooled(mask, width), [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    slope_y = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    slope_x = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
-    return (tf.cos(angle) * slope_x + tf.sin(angle) * slope_y) / min(1.0, 2.0 / width)
 
 
 def _regain(shown, image, mask, lighten, strength):

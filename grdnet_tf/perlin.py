@@ -240,7 +240,8 @@ def _choose(u, weighted):
 def check(settings, textures, channels):
     """The sources and shapes of weight above 0 as dicts name -> weight. Raises InputError naming the setting."""
     for key, (low, high) in (("probability", (0.0, 1.0)), ("soft_edges", (0.0, 1.0)), ("matched", (0.0, 1.0)),
-                             ("within_roi", (0.0, 1.0)), ("defects", (1, np.inf)), ("min_area", (0, np.inf)), ("rotation", (0.0, np.inf))):
+                             ("within_roi", (0.0, 1.0)), ("defects", (1, np.inf)), ("min_area", (0, np.inf)),
+                             ("rotation", (0.0, np.inf))):
         if not low <= getattr(settings, key) <= high:
             raise InputError(f"noise.{key}: {getattr(settings, key)!r} is outside {low} to {high}")
     for key, (low, high) in (("threshold", (-1.0, 1.0)), ("scales", (0, 10)), ("opacity", (0.0, 1.0))):

@@ -381,22 +381,6 @@ class TestSources:
         for one, before in zip(noisy, image):
             assert np.corrcoef(one[~np.isnan(one)], before[~np.isnan(one)])[0, 1] > 0.95  # clipped at 1 here and there
 
-    def test_relief_is_light_on_one_side_and_dark_on_the_other(self):
-        image = np.full((16, 96, 96, 1), 0.5, np.float32)
-        settings = ALWAYS._replace(sources=(("relief", 1.0),), shapes=(("rectangle", 1.0),), opacity=(1.0, 1.0))
-        noisy, mask = perturb(image, None, seeds(16), settings)
-        judged = 0
-        for change, one in zip(noisy.numpy()[..., 0] - 0.5, mask.numpy()[..., 0]):
-            y, x = np.nonzero(one)
-            if not len(y) or min(y.min(), x.min()) == 0 or max(y.max(), x.max()) == 95:  # cut by the border
-                continue
-            judged += 1
-            light, dark = change > 0, change < 0
-            assert abs(change.sum()) < 0.1 * np.abs(change).sum() and np.abs(change).max() <= 0.4 * 2**0.5  # corners
-            apart = [np.mean(np.nonzero(light)[axis]) - np.mean(np.nonzero(dark)[axis]) for axis in (0, 1)]
-            assert np.hypot(*apart) > 1.0  # pixels between the centres of the two sides
-        assert judged > 5
-
     @pytest.mark.parametrize("name", ["own_texture", "cut_paste"])
     def test_own_texture_and_cut_paste_come_from_elsewhere(self, name):
         random = np.random.default_rng(0)
