@@ -15,12 +15,12 @@ import yaml
 from .errors import InputError
 
 
-def option(default, *, low=None, high=None, choices=None, length=None, optional=False):
+def option(default, *, low=None, high=None, choices=None, length=None, optional=False, kind=None):
     """A dataclass field: its kind is that of `default`; tuples are homogeneous, `length` fixes their size."""
     rules = dict(low=low, high=high, choices=choices, length=length, optional=optional)
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=dict(rules, kind=dict))
-    kind = type(default) if default is not None else str
+    kind = kind or (type(default) if default is not None else str)
     return field(default=default, metadata=dict(rules, kind=kind))
 
 
@@ -28,6 +28,7 @@ def option(default, *, low=None, high=None, choices=None, length=None, optional=
 class Data:
     root: Optional[str] = option(None, optional=True)                  # the data folder; `--data` sets it
     image_size: Tuple[int, ...] = option((256, 256), low=8, length=2)  # (H, W) every picture is resized to
+    crop: Optional[Tuple[int, ...]] = option(None, low=8, length=2, kind=tuple, optional=True)  # (h, w) trained on
     channels: str = option("auto", choices=("auto", "1", "3"))         # auto: as the pictures are
     held_out: float = option(0.1, low=0.0, high=0.5)                   # share of train/good kept for validation
     cache: str = option("auto", choices=("auto", "ram", "none"))
@@ -272,10 +273,15 @@ def _cross_check(config: Config) -> Config:
     data, network = config.data, config.network
     stride = 2 ** max(len(network.widths), len(network.discriminator_widths),
                       len(network.segmenter_widths) - 1 + (network.segmenter_stride == 2))
-    for size in data.image_size:
-        if size % stride:
-            raise InputError(f"data.image_size = {list(data.image_size)}: {size} is not divisible by {stride}, "
-                             "the total stride of network.widths, discriminator_widths and segmenter_widths")
+    for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
+        for side in sides:
+            if side % stride:
+                raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, the total stride "
+                                 "of network.widths, discriminator_widths and segmenter_widths")
+    if data.crop and (data.crop[0] > data.image_size[0] or data.crop[1] > data.image_size[1]):
+        raise InputError(f"data.crop = {list(data.crop)} is larger than data.image_size = {list(data.image_size)}")
+    if data.crop and network.bottleneck == "drae":
+        raise InputError("data.crop goes with network.bottleneck: crae; a dense layer (drae) takes one size only")
     for section in ("noise", "validation"):
         for key in ("threshold", "scales", "opacity"):
             low, high = getattr(getattr(config, section), key)

@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import weakref
-from typing import Callable, Optional, Sequence
+from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -80,6 +80,7 @@ def _order(n, batch_size, seed, start_step):
 def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int, seed: int,
                   start_step: int = 0, cache: str = "auto", cache_gb: float = 4.0, rotation: float = math.pi / 2,
                   flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
+                  crop: Optional[Tuple[int, int]] = None,
                   parallel_calls: Optional[int] = None, perturb: Optional[Callable] = None) -> tf.data.Dataset:
     """Endless training batches from global step `start_step` on; see the top of this file.
 
@@ -98,7 +99,7 @@ def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int,
         if rois is None and not continued:
             rois = tf.ones_like(images[..., :1])
         images, rois = augment_batch(images, rois, seeds, rotation=rotation, flip_horizontal=flip_horizontal,
-                                     flip_vertical=flip_vertical, border=border)
+                                     flip_vertical=flip_vertical, border=border, crop=crop)
         return _batch(seeds, images, rois, perturb)
 
     return _finished(batches, finish, parallel_calls)

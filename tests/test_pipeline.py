@@ -354,6 +354,22 @@ def test_only_the_flips_that_are_on(horizontal, vertical, found):
     assert seen == found
 
 
+def test_a_crop_is_a_window_of_what_it_would_be_without():
+    image, roi = picture(0).astype(np.float32) / 255, (picture(1, 1) > 99).astype(np.float32)
+    (height, width), (h, w), places = SIZE, (SIZE[0] - 7, SIZE[1] // 2), set()
+    for number in range(40):
+        options = dict(rotation=0.3, flip_horizontal=True, flip_vertical=True, border="reflect")
+        whole, region = pipeline.augment(tf.constant(image), tf.constant(roi), tf.constant([5, number]), **options)
+        part, inside = pipeline.augment(tf.constant(image), tf.constant(roi), tf.constant([5, number]), crop=(h, w),
+                                        **options)
+        assert part.shape == (h, w, 3) and inside.shape == (h, w, 1)
+        windows = {(y, x): whole.numpy()[y:y + h, x:x + w] for y in range(8) for x in range(width - w + 1)}
+        (y, x), = [at for at, window in windows.items() if np.abs(window - part).max() < 1e-4]
+        assert np.mean(region.numpy()[y:y + h, x:x + w] == inside) > 0.99  # nearest: a tie may fall either way
+        places.add((y, x))
+    assert {y for y, _ in places} == set(range(8)) and {0, width - w} <= {x for _, x in places}
+
+
 def angles_of(count, rotation):
     """The angles by which `count` samples are turned: that of a bright dot's way round the centre."""
     dot = np.zeros((65, 65, 1), np.float32)
