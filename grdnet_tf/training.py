@@ -146,7 +146,7 @@ def make_callbacks(model, config, data, held_out, folder, steps):
     guard = callbacks.NonFiniteGuard(names)
     found = [guard] + ([average] if average else []) + [log]
     if train.image_every and held_out is not None:
-        sample = {name: part[:4] for name, part in next(iter(held_out)).items()}
+        sample = {name: part[:4] for name, part in first_batch(held_out).items()}
         found.append(callbacks.ImageLogger(folder, sample, train.image_every, average))
     if train.schedule == "plateau":
         plateau = callbacks.PlateauDecay(train.monitor, train.plateau_patience, train.plateau_alpha,
@@ -156,6 +156,16 @@ def make_callbacks(model, config, data, held_out, folder, steps):
     keeper = callbacks.ExactResume(os.path.join(folder, runs.CHECKPOINTS), steps, parts, average,
                                    train.checkpoint_steps, train.strategy != "multiworker")
     return found + [best, keeper]
+
+
+def first_batch(cached):
+    """The first batch of a data set with a cache, read to its end: a pass left half way throws the cache away, whenever
+    Python frees it, and a validation that reads it just then finds nothing."""
+    batches = iter(cached)
+    first = next(batches)
+    for _ in batches:
+        pass
+    return first
 
 
 class SameData:
