@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import train
+from grdnet_tf import training
 from grdnet_tf.storage import read_arrays
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -346,3 +347,27 @@ def test_textures_from_a_folder_are_shown_as_defects(data, config_file, tmp_path
     shown = [tf.io.decode_png(encoded).numpy() for encoded in strip.tensor.string_val[2:]]
     masked = np.concatenate([s[:, 24:48][s[:, 48:72, 0] > 128] for s in shown]).astype(int)
     assert len(masked) and np.all(masked[:, 1] - masked[:, [0, 2]].max(axis=1) > 100)
+
+
+def test_the_cached_validation_set_is_read_to_its_end_once():
+    """A pass left half way decides by chance what the cache keeps: here nothing may be read a second time."""
+    import tensorflow as tf
+
+    read = []
+
+    def pictures():
+        for number in range(5):
+            read.append(number)
+            yield number
+
+    cached = tf.data.Dataset.from_generator(pictures, output_signature=tf.TensorSpec((), tf.int32)).cache()
+    assert training.first_batch(cached) == 0
+    assert [int(number) for number in cached] == [0, 1, 2, 3, 4] and read == [0, 1, 2, 3, 4]
+
+
+def test_windows_of_the_pictures_are_trained_on_and_whole_ones_judged(data, config_file, tmp_path):
+    run = tmp_path / "run"
+    assert train.main(arguments(data, run, config_file, *FREE, "--epochs", "2", "--set", "data.crop=[8, 16]")) == 0
+    strip = next(s for tag, s in events(run) if tag.startswith("image | noisy"))
+    assert [int(side) for side in strip.tensor.string_val[:2]] == [6 * 16, 16]  # six whole pictures beside each other
+    assert np.isfinite(summary(run)["figures"]["val_loss"])
