@@ -70,7 +70,7 @@ def report(name, config, batch_size, precision, jit, turns, parts):
     tf.keras.mixed_precision.set_global_policy(precision)
     model, batch = build(config, batch_size)
     flop = count_flop(tf.function(model.train_step).get_concrete_function(batch).graph)
-    size = "{}x{}".format(*config.data.image_size)
+    size = "{}x{}".format(*config.data.trained_size)
     setting = f"{name:16} {size:>9} {batch_size:5} {precision:14} {'on' if jit else 'off':3}"
     if not turns:
         print(f"{setting} {'':16} {flop / batch_size / 1e9:11.2f}", flush=True)
@@ -100,7 +100,7 @@ def build(config, batch_size):
     model = runs.build_model(config)
     training.compile_model(model, config, steps_per_epoch=100)
     rng = np.random.default_rng(0)
-    height, width = config.data.image_size
+    height, width = config.data.trained_size
     coarse = rng.random((batch_size, height // 8, width // 8, 3), np.float32)
     image = tf.image.resize(coarse, (height, width), "bilinear")
     roi = np.zeros((batch_size, height, width, 1), np.float32)

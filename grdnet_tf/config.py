@@ -41,6 +41,11 @@ class Data:
     max_skipped: float = option(0.05, low=0.0, high=1.0)               # share of skipped pictures that stops the run
     parallel_calls: int = option(0, low=0)                             # 0: tf.data decides
 
+    @property
+    def trained_size(self) -> Tuple[int, int]:
+        """(H, W) of what a training step sees."""
+        return self.crop or self.image_size
+
 
 @dataclass(frozen=True)
 class Noise:
