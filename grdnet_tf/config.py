@@ -15,12 +15,12 @@ import yaml
 from .errors import InputError
 
 
-def option(default, *, low=None, high=None, choices=None, length=None, optional=False, kind=None):
-    """A dataclass field: its kind is that of `default`; tuples are homogeneous, `length` fixes their size."""
+def option(default, *, low=None, high=None, choices=None, length=None, optional=False):
+    """A dataclass field: its kind is that of `default`, of None a text; `length` is that of a tuple, all of one type."""
     rules = dict(low=low, high=high, choices=choices, length=length, optional=optional)
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=dict(rules, kind=dict))
-    kind = kind or (type(default) if default is not None else str)
+    kind = type(default) if default is not None else tuple if length else str
     return field(default=default, metadata=dict(rules, kind=kind))
 
 
@@ -28,7 +28,7 @@ def option(default, *, low=None, high=None, choices=None, length=None, optional=
 class Data:
     root: Optional[str] = option(None, optional=True)                  # the data folder; `--data` sets it
     image_size: Tuple[int, ...] = option((256, 256), low=8, length=2)  # (H, W) every picture is resized to
-    crop: Optional[Tuple[int, ...]] = option(None, low=8, length=2, kind=tuple, optional=True)  # (h, w) trained on
+    crop: Optional[Tuple[int, ...]] = option(None, low=8, length=2, optional=True)  # (h, w) of the windows trained on
     channels: str = option("auto", choices=("auto", "1", "3"))         # auto: as the pictures are
     held_out: float = option(0.1, low=0.0, high=0.5)                   # share of train/good kept for validation
     cache: str = option("auto", choices=("auto", "ram", "none"))

@@ -80,13 +80,13 @@ def _order(n, batch_size, seed, start_step):
 def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int, seed: int,
                   start_step: int = 0, cache: str = "auto", cache_gb: float = 4.0, rotation: float = math.pi / 2,
                   flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
-                  crop: Optional[Tuple[int, int]] = None,
-                  parallel_calls: Optional[int] = None, perturb: Optional[Callable] = None) -> tf.data.Dataset:
+                  crop: Optional[Tuple[int, int]] = None, parallel_calls: Optional[int] = None,
+                  perturb: Optional[Callable] = None) -> tf.data.Dataset:
     """Endless training batches from global step `start_step` on; see the top of this file.
 
     Started at step k it yields what the stream started at 0 yields after k batches. The sample seed is
     [seed * 1000003 + pass, record]. `depth` (8 or 16) is the cache's; `cache` "auto" takes the RAM if the decoded
-    records fit into `cache_gb`. `perturb` (batch -> batch with "noisy" and "mask") runs after batching, in parallel.
+    records fit into `cache_gb`. With a `crop` (h, w) the batches are windows of that size. `perturb` (batch -> batch with "noisy" and "mask") runs after batching, in parallel.
 
     Raises: InputError: fewer records than one batch, or, while the cache is filled, a file that cannot be loaded.
     """

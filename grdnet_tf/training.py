@@ -159,8 +159,9 @@ def make_callbacks(model, config, data, held_out, folder, steps):
 
 
 def first_batch(cached):
-    """The first batch of a data set with a cache, read to its end: a pass left half way throws the cache away, whenever
-    Python frees it, and a validation that reads it just then finds nothing."""
+    """The first batch of a data set with a cache, which is filled by it.
+
+    A pass left half way discards what it cached whenever Python frees it, and once a validation found nothing there."""
     batches = iter(cached)
     first = next(batches)
     for _ in batches:

@@ -41,6 +41,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
     ("data.crop=[100, 96]", ["data.crop", "100", "divisible by 32"]),
     ("data.crop=[512, 96]", ["data.crop", "larger than data.image_size"]),
     ("data.crop=64", ["data.crop", "2 numbers"]),
+    ("data.crop=[64, 100.5]", ["data.crop", "whole number"]),
     ("data.held_out=0", ["train.monitor", "held_out"]),
     ("train.warmup_steps=5", ["warmup_steps", "cosine"]),
     ("train.epochs", ["section.key=value"]),
@@ -66,6 +67,13 @@ def test_a_wrong_file_is_named(tmp_path, text, words):
 def test_a_missing_file_is_named():
     with pytest.raises(InputError, match="nowhere.yaml"):
         load_config("nowhere.yaml")
+
+
+def test_windows_need_networks_of_any_size():
+    assert load_config(None, ["data.crop=[64, 96]"]).data.trained_size == (64, 96)
+    assert load_config(None, ["data.crop=null"]).data.trained_size == (256, 256)
+    with pytest.raises(InputError, match="data.crop.*drae"):
+        load_config(None, ["data.crop=[64, 96]", "network.bottleneck=drae"])
 
 
 def test_replace_checks_and_differences_names():
