@@ -16,7 +16,7 @@ from .errors import InputError
 
 
 def option(default, *, low=None, high=None, choices=None, length=None, optional=False):
-    """A dataclass field: its kind is that of `default`, of None a text; `length` is that of a tuple, all of one type."""
+    """A dataclass field: its kind is that of `default`, of None a text; `length` is that of a tuple of one type."""
     rules = dict(low=low, high=high, choices=choices, length=length, optional=optional)
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=dict(rules, kind=dict))

@@ -86,7 +86,8 @@ def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int,
 
     Started at step k it yields what the stream started at 0 yields after k batches. The sample seed is
     [seed * 1000003 + pass, record]. `depth` (8 or 16) is the cache's; `cache` "auto" takes the RAM if the decoded
-    records fit into `cache_gb`. With a `crop` (h, w) the batches are windows of that size. `perturb` (batch -> batch with "noisy" and "mask") runs after batching, in parallel.
+    records fit into `cache_gb`. With a `crop` (h, w) the batches are windows of that size. `perturb` (batch -> batch with
+    "noisy" and "mask") runs after batching, in parallel.
 
     Raises: InputError: fewer records than one batch, or, while the cache is filled, a file that cannot be loaded.
     """
