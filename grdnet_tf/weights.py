@@ -1,6 +1,7 @@
 """A model's weights and its optimizers' state as named NumPy arrays, and back.
 
-Names are "network/number", in the order of `network.weights`, which both Keras stacks share.
+Names are "network/number": first what is trained, then batch normalisation's moments. Keras 2 and Keras 3 agree on the
+order within each of the two, not on that of `network.weights`: so a run trained on one stack is read on the other.
 """
 from typing import Dict
 
@@ -33,7 +34,11 @@ def restore_training(model, arrays, source: str) -> None:
 
 def _network_variables(model):
     return {f"{name}/{i:03d}": variable for name in NETWORKS if getattr(model, name) is not None
-            for i, variable in enumerate(getattr(model, name).weights)}
+            for i, variable in enumerate(_ordered(getattr(model, name)))}
+
+
+def _ordered(network):
+    return list(network.trainable_weights) + list(network.non_trainable_weights)
 
 
 def _training_variables(model):

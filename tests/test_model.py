@@ -43,6 +43,21 @@ def changed(before, after):
     return {name.split("/")[0] for name in before if not np.array_equal(before[name], after[name])}
 
 
+def test_a_weight_file_means_the_same_on_both_stacks():
+    """Every weight is set from its name alone; what comes out was written down on the Keras 2 stack."""
+    model = tiny()
+    arrays = {name: 0.05 + 0.2 * np.sin(1.0 + i + np.arange(value.size, dtype=np.float32)).reshape(value.shape) ** 2
+              for i, (name, value) in enumerate(sorted(network_arrays(model).items()))}
+    restore_networks(model, arrays, "test")
+    images = batch()["image"]
+    generated = model.generator(images)
+    for found, expected in (
+            (generated.latent[0, 1, 1], [156.6972, 158.3117, 155.6963, 156.2586]),
+            (model.discriminator(images).logits[:, 0], [22.7971, 22.75468, 22.69182, 22.75709]),
+            (model.segment(images, generated.reconstruction)[0, 3:5, 4, 0], [1460.150, 1567.016])):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("options", [
     dict(bottleneck="crae"), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False),
     dict(stem=4), dict(segmenter_stride=2), dict(segmenter_difference=True)], ids=str)
