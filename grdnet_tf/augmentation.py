@@ -24,17 +24,19 @@ def augment(image, roi, seed, **options):
 
 
 def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool, flip_vertical: bool, border: str,
-                  crop: Optional[Tuple[int, int]] = None):
+                  crop: Optional[Tuple[int, int]] = None, turned: float = 1.0):
     """`augment` of a batch: (B, H, W, C), (B, H, W, 1) or None, (B, 2) -> the same. Each sample has its own seed.
 
+    Only a share of `turned` is turned. The others keep every pixel as it is: a turn blurs a picture a little, and a
+    network that sees none but blurred ones takes the grain of the pictures to be inspected for something new.
     `crop` (h, w) keeps a window of that size, at a whole-pixel place that is uniform in the turned and flipped picture.
     """
     if not (rotation or flip_horizontal or flip_vertical or crop):
         return images, rois
-    count = 5 if crop else 3
-    numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([count], tf.random.experimental.stateless_fold_in(
-        seed, _STREAM)), seeds, fn_output_signature=tf.float32)  # (B, count): 1 ms a batch
-    transforms = _transforms(rotation * (2.0 * numbers[:, 0] - 1.0),
+    numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([6], tf.random.experimental.stateless_fold_in(
+        seed, _STREAM)), seeds, fn_output_signature=tf.float32)  # (B, 6): 1 ms a batch
+    angles = tf.where(numbers[:, 5] < turned, rotation * (2.0 * numbers[:, 0] - 1.0), 0.0)
+    transforms = _transforms(angles,
                              tf.logical_and(numbers[:, 1] < 0.5, flip_horizontal),
                              tf.logical_and(numbers[:, 2] < 0.5, flip_vertical), tf.shape(images)[1:3])
     if crop:

@@ -34,6 +34,7 @@ class Data:
     cache: str = option("auto", choices=("auto", "ram", "none"))
     cache_gb: float = option(4.0, low=0.0)                             # what `auto` may take
     rotation: float = option(1.5707963, low=0.0, high=3.1415927)       # augmentation turns by [-rotation, rotation] rad
+    turned: float = option(1.0, low=0.0, high=1.0)                     # share of the pictures that are turned
     flip_horizontal: bool = option(True)
     flip_vertical: bool = option(True)
     border: str = option("reflect", choices=("reflect", "constant", "nearest", "wrap"))
@@ -55,6 +56,9 @@ class Noise:
     scales: Tuple[int, ...] = option((0, 5), low=0, high=5, length=2)  # lattice cells per axis: 2^low .. 2^high
     min_area: int = option(8, low=0)                                   # pixels; a smaller mask is emptied
     opacity: Tuple[float, ...] = option((0.2, 1.0), low=0.0, high=1.0, length=2)
+    contrast: float = option(0.0, low=0.0)                             # local standard deviations to stand out by
+    blurred: float = option(0.0, low=0.0, high=1.0)                    # share of defects blurred as by optics
+    grain: float = option(0.0, low=0.0, high=1.0)                      # share under which the picture's noise goes on
     soft_edges: float = option(0.0, low=0.0, high=1.0)                 # share of defects that fade towards their edge
     matched: float = option(0.0, low=0.0, high=1.0)                    # share of pasted defects of the covered colour
     defects: int = option(1, low=1)                                    # in one disturbed picture, at most
@@ -74,6 +78,7 @@ class Validation:
     scales: Tuple[int, ...] = option((2, 4), low=0, high=5, length=2)
     min_area: int = option(8, low=0)
     opacity: Tuple[float, ...] = option((0.3, 1.0), low=0.0, high=1.0, length=2)
+    blurred: float = option(1.0, low=0.0, high=1.0)                    # as optics blur: sharp ones flatter a network
     sources: Dict[str, float] = option({"cut_paste": 1.0, "shade": 1.0, "color_image": 1.0}, low=0.0)
     shapes: Dict[str, float] = option({"line": 1.0, "spot": 1.0, "rectangle": 1.0}, low=0.0)
 

@@ -18,6 +18,7 @@ from .errors import InputError
 VISIBLE = 2.0 / 255.0  # a defect that changes its pixels by less than this on average is not drawn
 FURTHER = 0.5  # probability of each further defect in a disturbed picture
 _FURTHER = 0xDEF  # folded into the seed for the further defects
+RIM = 0.25  # of a blurred defect: where less of it is left, it has ended; beside a straight edge there is 1/4
 NEIGHBOURHOOD = 5  # pixels; where it has changed less than VISIBLE on average, the mask does not ask for a find
 
 
@@ -41,6 +42,9 @@ class NoiseSettings(NamedTuple):
     scales: Tuple[int, int] = (0, 5)  # 2^k lattice cells, k drawn for each axis by itself
     min_area: int = 10  # pixels; a smaller mask is emptied, its picture stays as it was
     opacity: Tuple[float, float] = (0.3, 1.0)  # share of the source in the blend: 1 replaces, 0.1 is a faint stain
+    contrast: float = 0.0  # what changes its surroundings by less than so many of their standard deviations is not drawn
+    blurred: float = 0.0  # share of the defects whose edges optics and sensor have blurred, by about a pixel
+    grain: float = 0.0  # share of the defects under which the picture's finest structure, its noise, goes on
     soft_edges: float = 0.0  # share of the defects whose opacity fades towards their edge, as a stain's does
     matched: float = 0.0  # share of the pasted defects that have the mean colour of what they cover: structure alone
     rotation: float = np.pi / 2  # radians; the noise is turned by an angle within +-rotation
@@ -64,7 +68,7 @@ class Draws(NamedTuple):
     shape: tf.Tensor  # (B, 16): the parameters of the drawn shape
     source: anomaly_sources.SourceDraws
     lattice: tf.Tensor  # (B, n, n): directions of the gradients
-    finish: tf.Tensor  # (B, 3): soft edges, matched, within the region of interest
+    finish: tf.Tensor  # (B, 5): soft edges, matched, within the region of interest, blurred, grain
 
 
 def perturb(image, roi, seed, settings, textures=None):
@@ -108,7 +112,17 @@ def _disturb(image, roi, seed, settings, sources, shapes, textures):
     seen = tf.cast(mask, tf.float32)
     matched = draws.finish[:, 1] < settings.matched if settings.matched else None
     source = anomaly_sources.source_image(list(sources), source_index, image, seen, draws.source, textures, matched)
+    if settings.grain:
+        grainy = draws.finish[:, 4] < settings.grain
+        source = anomaly_sources.select(grainy, tf.clip_by_value(source + image - _blurred(image), 0.0, 1.0), source)
     opacity = _between(settings.opacity, u[:, 7])[:, None, None, None]
+    if settings.blurred:
+        blurred = (draws.finish[:, 3] < settings.blurred)[:, None, None, None]
+        spread = _blurred(seen)
+        edge = tf.where(blurred, tf.where(spread >= RIM, spread, 0.0), seen)
+        opacity *= edge
+        mask = edge > 0.0 if place is None else (edge > 0.0) & (place > 0.0)
+        seen = tf.cast(mask, tf.float32)
     if settings.soft_edges:
         soft = (draws.finish[:, 0] < settings.soft_edges)[:, None, None, None]
         opacity *= tf.where(soft, _fading(seen), 1.0)
@@ -117,6 +131,9 @@ def _disturb(image, roi, seed, settings, sources, shapes, textures):
     # A source may equal the picture (black on black), or nearly so: a mask there would ask the segmenter to guess.
     change = tf.reduce_max(tf.abs(blended - image), axis=3, keepdims=True)
     near = scoring.pooled(change * seen, NEIGHBOURHOOD) > VISIBLE * scoring.pooled(seen, NEIGHBOURHOOD)
+    if settings.contrast:
+        step = tf.reduce_max(tf.abs(scoring.pooled((blended - image) * seen, NEIGHBOURHOOD)), 3, keepdims=True)
+        near = near & (step > settings.contrast * _deviation(image) * scoring.pooled(seen, NEIGHBOURHOOD))
     mask = mask & near & (change > 1e-6)  # more than the rounding of the blend
     seen = tf.cast(mask, tf.float32)
     area = tf.reduce_sum(seen, (1, 2, 3), keepdims=True)
@@ -133,7 +150,7 @@ def sample(seed, settings, pixels=(0, 0, 1)):
     whatever else is in its batch.
     """
     nodes, patches = 2 ** settings.scales[1] + 1, anomaly_sources.PATCHES
-    sizes = [8, 16, 8, patches * patches * 3, nodes * nodes, int(np.prod(pixels)), 3]
+    sizes = [8, 16, 8, patches * patches * 3, nodes * nodes, int(np.prod(pixels)), 5]
     numbers = tf.map_fn(lambda one: _uniform(one, sum(sizes)), seed, fn_output_signature=tf.float32)
     numbers = tf.ensure_shape(numbers, (None, sum(sizes)))
     per_sample, shape, scalars, grid, lattice, colours, finish = tf.split(numbers, sizes, 1)
@@ -221,6 +238,21 @@ def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
     return inside[..., None]
 
 
+def _deviation(image):
+    """Standard deviation of the picture around each pixel, the mean of its channels: (B, H, W, 1)."""
+    side = min(image.shape[1:3]) // 16 | 1
+    centred = image - tf.reduce_mean(image, (1, 2), keepdims=True)
+    mean = scoring.pooled(centred, side)
+    return tf.sqrt(tf.reduce_mean(tf.maximum(scoring.pooled(centred * centred, side) - mean * mean, 0.0), 3, keepdims=True))
+
+
+def _blurred(values):
+    """(B, H, W, C) under the smallest binomial window, (1 2 1) / 4 along each axis."""
+    padded = tf.pad(values, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    rows = 0.25 * (padded[:, :-2] + padded[:, 2:]) + 0.5 * padded[:, 1:-1]
+    return 0.25 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.5 * rows[:, :, 1:-1]
+
+
 def _fading(seen):
     """1 where the mask is thickest, falling towards its edge over 1/16 of the side: (B, H, W, 1)."""
     thick = scoring.pooled(seen, min(seen.shape[1:3]) // 16 | 1)
@@ -240,6 +272,7 @@ def _choose(u, weighted):
 def check(settings, textures, channels):
     """The sources and shapes of weight above 0 as dicts name -> weight. Raises InputError naming the setting."""
     for key, (low, high) in (("probability", (0.0, 1.0)), ("soft_edges", (0.0, 1.0)), ("matched", (0.0, 1.0)),
+                             ("blurred", (0.0, 1.0)), ("grain", (0.0, 1.0)), ("contrast", (0.0, np.inf)),
                              ("within_roi", (0.0, 1.0)), ("defects", (1, np.inf)), ("min_area", (0, np.inf)),
                              ("rotation", (0.0, np.inf))):
         if not low <= getattr(settings, key) <= high:

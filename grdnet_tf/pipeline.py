@@ -79,7 +79,7 @@ def _order(n, batch_size, seed, start_step):
 
 def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int, seed: int,
                   start_step: int = 0, cache: str = "auto", cache_gb: float = 4.0, rotation: float = math.pi / 2,
-                  flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
+                  turned: float = 1.0, flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
                   crop: Optional[Tuple[int, int]] = None, parallel_calls: Optional[int] = None,
                   perturb: Optional[Callable] = None) -> tf.data.Dataset:
     """Endless training batches from global step `start_step` on; see the top of this file.
@@ -99,8 +99,8 @@ def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int,
         images = _unit(images, depth)
         if rois is None and not continued:
             rois = tf.ones_like(images[..., :1])
-        images, rois = augment_batch(images, rois, seeds, rotation=rotation, flip_horizontal=flip_horizontal,
-                                     flip_vertical=flip_vertical, border=border, crop=crop)
+        images, rois = augment_batch(images, rois, seeds, rotation=rotation, turned=turned, border=border, crop=crop,
+                                     flip_horizontal=flip_horizontal, flip_vertical=flip_vertical)
         return _batch(seeds, images, rois, perturb)
 
     return _finished(batches, finish, parallel_calls)

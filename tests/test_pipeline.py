@@ -370,6 +370,15 @@ def test_a_crop_is_a_window_of_what_it_would_be_without():
     assert {y for y, _ in places} == set(range(8)) and {0, width - w} <= {x for _, x in places}
 
 
+def test_only_a_share_of_the_pictures_is_turned():
+    image, found = picture(0).astype(np.float32) / 255, []
+    for number in range(60):
+        turned, _ = pipeline.augment(tf.constant(image), tf.constant(image[..., :1]), tf.constant([5, number]),
+                                     rotation=0.5, turned=0.4, flip_horizontal=True, flip_vertical=True, border="reflect")
+        found.append(any((turned.numpy() == image[::y, ::x]).all() for y in (1, -1) for x in (1, -1)))
+    assert 0.4 < np.mean(found) < 0.8  # 0.6 +- 3 deviations: to the bit what a flip gives
+
+
 def angles_of(count, rotation):
     """The angles by which `count` samples are turned: that of a bright dot's way round the centre."""
     dot = np.zeros((65, 65, 1), np.float32)
