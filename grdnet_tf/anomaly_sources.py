@@ -14,6 +14,7 @@ from . import scoring
 from .errors import InputError
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade", "texture")
+SMOOTH = ("color_image", "color_blob", "smooth")  # have no structure as fine as the picture's noise
 PASTED = ("own_texture", "cut_paste", "texture")  # pieces from elsewhere
 
 STRENGTH = {  # by how much, lowest and highest, a source is also made lighter or darker

@@ -56,7 +56,7 @@ class Noise:
     scales: Tuple[int, ...] = option((0, 5), low=0, high=5, length=2)  # lattice cells per axis: 2^low .. 2^high
     min_area: int = option(8, low=0)                                   # pixels; a smaller mask is emptied
     opacity: Tuple[float, ...] = option((0.2, 1.0), low=0.0, high=1.0, length=2)
-    contrast: float = option(0.0, low=0.0)                             # local standard deviations to stand out by
+    contrast: float = option(0.0, low=0.0)                             # to stand out by, in local standard deviations
     blurred: float = option(0.0, low=0.0, high=1.0)                    # share of defects blurred as by optics
     grain: float = option(0.0, low=0.0, high=1.0)                      # share under which the picture's noise goes on
     soft_edges: float = option(0.0, low=0.0, high=1.0)                 # share of defects that fade towards their edge

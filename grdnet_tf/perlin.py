@@ -18,7 +18,7 @@ from .errors import InputError
 VISIBLE = 2.0 / 255.0  # a defect that changes its pixels by less than this on average is not drawn
 FURTHER = 0.5  # probability of each further defect in a disturbed picture
 _FURTHER = 0xDEF  # folded into the seed for the further defects
-RIM = 0.25  # of a blurred defect: where less of it is left, it has ended; beside a straight edge there is 1/4
+RIM = 0.25  # a blurred edge is cut off where less opacity is left; the pixel just outside a straight edge has 1/4
 NEIGHBOURHOOD = 5  # pixels; where it has changed less than VISIBLE on average, the mask does not ask for a find
 
 
@@ -33,7 +33,8 @@ class NoiseSettings(NamedTuple):
     masks that are empty    0 %   0 %   0 %   2 %   5 %   6 %  10 %   29 %
     =====================  ====  ====  ====  ====  ====  ====  ====  =====
 
-    A "line" covers about 0.9 %, a "spot" 0.5 %, a "rectangle" 1.1 %. An empty mask, and one below `min_area`, leaves
+    A "line" covers about 0.9 %, a "spot" 0.5 %, a "rectangle" 1.1 %; `blurred` adds a pixel all round, `contrast` takes
+    away what does not stand out. An empty mask, and one below `min_area`, leaves
     the picture as it was, so the share of pictures disturbed stays somewhat below `probability`.
     """
 
@@ -42,9 +43,9 @@ class NoiseSettings(NamedTuple):
     scales: Tuple[int, int] = (0, 5)  # 2^k lattice cells, k drawn for each axis by itself
     min_area: int = 10  # pixels; a smaller mask is emptied, its picture stays as it was
     opacity: Tuple[float, float] = (0.3, 1.0)  # share of the source in the blend: 1 replaces, 0.1 is a faint stain
-    contrast: float = 0.0  # what changes its surroundings by less than so many of their standard deviations is not drawn
+    contrast: float = 0.0  # standard deviations of its surroundings by which a defect must stand out, see `_stands_out`
     blurred: float = 0.0  # share of the defects whose edges optics and sensor have blurred, by about a pixel
-    grain: float = 0.0  # share of the defects under which the picture's finest structure, its noise, goes on
+    grain: float = 0.0  # share of the defects without structure of their own over which the picture's finest goes on
     soft_edges: float = 0.0  # share of the defects whose opacity fades towards their edge, as a stain's does
     matched: float = 0.0  # share of the pasted defects that have the mean colour of what they cover: structure alone
     rotation: float = np.pi / 2  # radians; the noise is turned by an angle within +-rotation
@@ -82,18 +83,18 @@ def perturb(image, roi, seed, settings, textures=None):
     image = tf.convert_to_tensor(image, tf.float32)
     if "cut_paste" in sources:  # a piece cut out has straight edges
         shapes.setdefault("rectangle", 0.0)
-    done = _disturb(image, roi, seed, settings, sources, shapes, textures)
+    done = _disturb(image, image, roi, seed, settings, sources, shapes, textures)
     for further in range(1, settings.defects):
         seeds = tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + further, "philox"), seed)
-        more = _disturb(done.noisy, roi, seeds, settings._replace(probability=FURTHER), sources, shapes, textures)
+        more = _disturb(done.noisy, image, roi, seeds, settings._replace(probability=FURTHER), sources, shapes, textures)
         disturbed = tf.reduce_max(done.mask, (1, 2, 3)) > 0.0  # a good picture stays good
         added = anomaly_sources.select(disturbed, more.mask, tf.zeros_like(more.mask))
         done = Perturbed(anomaly_sources.select(disturbed, more.noisy, done.noisy), tf.maximum(done.mask, added))
     return done
 
 
-def _disturb(image, roi, seed, settings, sources, shapes, textures):
-    """`perturb` with one defect a picture."""
+def _disturb(image, clean, roi, seed, settings, sources, shapes, textures):
+    """`perturb` with one defect a picture; `clean` is the picture before any, for what is measured on it."""
     _, height, width, channels = image.shape
     draws = sample(seed, settings, image.shape[1:] if "color_pixel" in sources else (0, 0, channels))
     u = draws.sample
@@ -113,8 +114,9 @@ def _disturb(image, roi, seed, settings, sources, shapes, textures):
     matched = draws.finish[:, 1] < settings.matched if settings.matched else None
     source = anomaly_sources.source_image(list(sources), source_index, image, seen, draws.source, textures, matched)
     if settings.grain:
-        grainy = draws.finish[:, 4] < settings.grain
-        source = anomaly_sources.select(grainy, tf.clip_by_value(source + image - _blurred(image), 0.0, 1.0), source)
+        smooth = tf.gather(tf.constant([name in anomaly_sources.SMOOTH for name in sources]), source_index)
+        grainy = tf.clip_by_value(source + clean - _blurred(clean), 0.0, 1.0)
+        source = anomaly_sources.select(smooth & (draws.finish[:, 4] < settings.grain), grainy, source)
     opacity = _between(settings.opacity, u[:, 7])[:, None, None, None]
     if settings.blurred:
         blurred = (draws.finish[:, 3] < settings.blurred)[:, None, None, None]
@@ -132,8 +134,7 @@ def _disturb(image, roi, seed, settings, sources, shapes, textures):
     change = tf.reduce_max(tf.abs(blended - image), axis=3, keepdims=True)
     near = scoring.pooled(change * seen, NEIGHBOURHOOD) > VISIBLE * scoring.pooled(seen, NEIGHBOURHOOD)
     if settings.contrast:
-        step = tf.reduce_max(tf.abs(scoring.pooled((blended - image) * seen, NEIGHBOURHOOD)), 3, keepdims=True)
-        near = near & (step > settings.contrast * _deviation(image) * scoring.pooled(seen, NEIGHBOURHOOD))
+        near = near & _stands_out(blended, image, clean, seen, settings.contrast)
     mask = mask & near & (change > 1e-6)  # more than the rounding of the blend
     seen = tf.cast(mask, tf.float32)
     area = tf.reduce_sum(seen, (1, 2, 3), keepdims=True)
@@ -238,12 +239,25 @@ def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
     return inside[..., None]
 
 
+def _stands_out(blended, image, clean, seen, contrast):
+    """Where a defect is more than another piece of the same surface: (B, H, W, 1).
+
+    With s the standard deviation around each pixel of the clean picture: the defect shifts the mean of its 5 x 5
+    neighbourhood by more than `contrast` * s, or changes the deviation itself by more than half of that.
+    """
+    usual = contrast * _deviation(clean)
+    shift = tf.reduce_max(tf.abs(scoring.pooled((blended - image) * seen, NEIGHBOURHOOD)), 3, keepdims=True)
+    structure = tf.abs(_deviation(image + (blended - image) * seen) - _deviation(image))
+    return (shift > usual * scoring.pooled(seen, NEIGHBOURHOOD)) | (structure > 0.5 * usual)
+
+
 def _deviation(image):
     """Standard deviation of the picture around each pixel, the mean of its channels: (B, H, W, 1)."""
-    side = min(image.shape[1:3]) // 16 | 1
+    side = max(NEIGHBOURHOOD, min(image.shape[1:3]) // 16 | 1)
     centred = image - tf.reduce_mean(image, (1, 2), keepdims=True)
     mean = scoring.pooled(centred, side)
-    return tf.sqrt(tf.reduce_mean(tf.maximum(scoring.pooled(centred * centred, side) - mean * mean, 0.0), 3, keepdims=True))
+    variance = tf.maximum(scoring.pooled(centred * centred, side) - mean * mean, 0.0)
+    return tf.sqrt(tf.reduce_mean(variance, 3, keepdims=True))
 
 
 def _blurred(values):

@@ -79,8 +79,8 @@ def _order(n, batch_size, seed, start_step):
 
 def train_dataset(records: Sequence[Record], *, image_size: Size, channels: int, depth: int, batch_size: int, seed: int,
                   start_step: int = 0, cache: str = "auto", cache_gb: float = 4.0, rotation: float = math.pi / 2,
-                  turned: float = 1.0, flip_horizontal: bool = True, flip_vertical: bool = True, border: str = "reflect",
-                  crop: Optional[Tuple[int, int]] = None, parallel_calls: Optional[int] = None,
+                  turned: float = 1.0, flip_horizontal: bool = True, flip_vertical: bool = True,
+                  border: str = "reflect", crop: Optional[Tuple[int, int]] = None, parallel_calls: Optional[int] = None,
                   perturb: Optional[Callable] = None) -> tf.data.Dataset:
     """Endless training batches from global step `start_step` on; see the top of this file.
 

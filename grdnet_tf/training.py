@@ -108,8 +108,9 @@ def training_set(model, config, data, start_step):
     """The endless stream of training batches from a global step on."""
     d = config.data
     return pipeline.train_dataset(data.train, start_step=start_step, cache=d.cache, cache_gb=d.cache_gb,
-                                  rotation=d.rotation, turned=d.turned, flip_horizontal=d.flip_horizontal, flip_vertical=d.flip_vertical,
-                                  border=d.border, crop=d.crop, parallel_calls=d.parallel_calls or tf.data.AUTOTUNE,
+                                  rotation=d.rotation, turned=d.turned, flip_horizontal=d.flip_horizontal,
+                                  flip_vertical=d.flip_vertical, border=d.border, crop=d.crop,
+                                  parallel_calls=d.parallel_calls or tf.data.AUTOTUNE,
                                   perturb=_host_noise(model, config), **_picture_options(config, data))
 
 

@@ -1,7 +1,8 @@
 """A model's weights and its optimizers' state as named NumPy arrays, and back.
 
 Names are "network/number": first what is trained, then batch normalisation's moments. Keras 2 and Keras 3 agree on the
-order within each of the two, not on that of `network.weights`: so a run trained on one stack is read on the other.
+order within each of the two, not on that of `network.weights`: so the weights of a run are read on either stack. (Not its
+checkpoints: the optimizers' state differs.)
 """
 from typing import Dict
 

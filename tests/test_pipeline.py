@@ -371,12 +371,15 @@ def test_a_crop_is_a_window_of_what_it_would_be_without():
 
 
 def test_only_a_share_of_the_pictures_is_turned():
-    image, found = picture(0).astype(np.float32) / 255, []
+    image, roi = picture(0).astype(np.float32) / 255, (picture(1, 1) > 99).astype(np.float32)
+    (height, width), (h, w), found = SIZE, (SIZE[0] - 2, SIZE[1] - 3), []
+    options = dict(rotation=0.5, turned=0.2, flip_horizontal=True, flip_vertical=True, border="reflect", crop=(h, w))
+    flipped = [(image[::y, ::x], roi[::y, ::x]) for y in (1, -1) for x in (1, -1)]
+    windows = [[part[y:y + h, x:x + w] for part in pair] for pair in flipped for y in range(3) for x in range(4)]
     for number in range(60):
-        turned, _ = pipeline.augment(tf.constant(image), tf.constant(image[..., :1]), tf.constant([5, number]),
-                                     rotation=0.5, turned=0.4, flip_horizontal=True, flip_vertical=True, border="reflect")
-        found.append(any((turned.numpy() == image[::y, ::x]).all() for y in (1, -1) for x in (1, -1)))
-    assert 0.4 < np.mean(found) < 0.8  # 0.6 +- 3 deviations: to the bit what a flip gives
+        window, region = pipeline.augment(tf.constant(image), tf.constant(roi), tf.constant([5, number]), **options)
+        found.append(any((window.numpy() == a).all() and (region.numpy() == b).all() for a, b in windows))
+    assert 0.65 < np.mean(found) < 0.95  # 0.8 +- 3 deviations: to the bit a window of one of the four flips
 
 
 def angles_of(count, rotation):
