@@ -340,7 +340,7 @@ def test_textures_from_a_folder_are_shown_as_defects(data, config_file, tmp_path
     run, textures = tmp_path / "run", f"noise.textures={tmp_path / 'textures'}"
     settings = ["data.image_size=[16, 24]", textures, "noise.sources={texture: 1}", "noise.opacity=[1, 1]",
                 "validation.sources={texture: 1}", "validation.opacity=[1, 1]", "validation.probability=1",
-                "train.image_every=1"]
+                "validation.blurred=0", "train.image_every=1"]
     more = [word for setting in settings for word in ("--set", setting)]
     assert train.main(arguments(data, run, config_file, *FREE, "--epochs", "1", *more)) == 0
     strip = next(s for tag, s in events(run) if tag.startswith("image | noisy"))
