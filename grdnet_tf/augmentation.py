@@ -36,8 +36,7 @@ def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool
     numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([6], tf.random.experimental.stateless_fold_in(
         seed, _STREAM)), seeds, fn_output_signature=tf.float32)  # (B, 6): 1 ms a batch
     angles = tf.where(numbers[:, 5] < turned, rotation * (2.0 * numbers[:, 0] - 1.0), 0.0)
-    transforms = _transforms(angles,
-                             tf.logical_and(numbers[:, 1] < 0.5, flip_horizontal),
+    transforms = _transforms(angles, tf.logical_and(numbers[:, 1] < 0.5, flip_horizontal),
                              tf.logical_and(numbers[:, 2] < 0.5, flip_vertical), tf.shape(images)[1:3])
     if crop:
         room = [float(side - kept + 1) for side, kept in zip(images.shape[1:3], crop)]

@@ -253,7 +253,7 @@ def _stands_out(blended, image, clean, seen, contrast):
 
 def _deviation(image):
     """Standard deviation of the picture around each pixel, the mean of its channels: (B, H, W, 1)."""
-    side = max(NEIGHBOURHOOD, min(image.shape[1:3]) // 16 | 1)
+    side = max(NEIGHBOURHOOD, _sixteenth(image))
     centred = image - tf.reduce_mean(image, (1, 2), keepdims=True)
     mean = scoring.pooled(centred, side)
     variance = tf.maximum(scoring.pooled(centred * centred, side) - mean * mean, 0.0)
@@ -267,9 +267,14 @@ def _blurred(values):
     return 0.25 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.5 * rows[:, :, 1:-1]
 
 
+def _sixteenth(values):
+    """1/16 of the shorter side of (B, H, W, C), as an odd number of pixels."""
+    return min(values.shape[1:3]) // 16 | 1
+
+
 def _fading(seen):
     """1 where the mask is thickest, falling towards its edge over 1/16 of the side: (B, H, W, 1)."""
-    thick = scoring.pooled(seen, min(seen.shape[1:3]) // 16 | 1)
+    thick = scoring.pooled(seen, _sixteenth(seen))
     return thick / tf.maximum(tf.reduce_max(thick, (1, 2, 3), keepdims=True), 1e-6)
 
 

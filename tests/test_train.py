@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 import train
-from grdnet_tf import training
+from grdnet_tf import runs, training
+from grdnet_tf.config import load_config
 from grdnet_tf.storage import read_arrays
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -371,3 +372,23 @@ def test_windows_of_the_pictures_are_trained_on_and_whole_ones_judged(data, conf
     strip = next(s for tag, s in events(run) if tag.startswith("image | noisy"))
     assert [int(side) for side in strip.tensor.string_val[:2]] == [6 * 16, 16]  # six whole pictures beside each other
     assert np.isfinite(summary(run)["figures"]["val_loss"])
+
+
+def test_turns_and_blur_of_the_configuration_are_done(data, config_file):
+    def first(make, *settings):
+        config = load_config(config_file, [f"data.root={data}", "data.channels='3'", "data.flip_horizontal=false",
+                                           "data.flip_vertical=false", *settings])
+        found, model = runs.training_data(config), runs.build_model(config)
+        training.compile_model(model, config, 5)
+        return {name: part.numpy() for name, part in next(iter(make(model, config, found))).items()}
+
+    def trained(model, config, found):
+        return training.training_set(model, config, found, 0)
+
+    still, none, all_ = (first(trained, *s)["image"] for s in (["data.rotation=0"], ["data.turned=0"], []))
+    np.testing.assert_array_equal(none, still)
+    assert np.all(np.abs(all_ - still).max((1, 2, 3)) > 0.02)
+
+    sharp, blurred = (first(training.held_out_set, "validation.probability=1", *s)["mask"].sum()
+                      for s in (["validation.blurred=0"], []))
+    assert blurred > 1.1 * sharp > 0
