@@ -85,6 +85,8 @@ def resume_config(arguments):
     config = configuration.load_config(file, overrides(arguments))
     if config.data.channels == "auto":
         config = configuration.replace(config, data__channels=stored.data.channels)
+    if config.data.orientation == stored.data.orientation == "measured":
+        config = runs.with_orientation(config, stored.data)
     if config.data.root is None:
         config = configuration.replace(config, data__root=stored.data.root)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
@@ -102,6 +104,7 @@ def train(config, folder, resume) -> int:
     config = configuration.replace(config, data__channels=str(data.channels))
     if not resume:
         runs.check_new(runs.worker_folder(folder, config))
+        config = runs.oriented(config, data)
     from grdnet_tf import training
 
     return training.run(config, data, folder, resume)

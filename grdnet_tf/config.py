@@ -37,6 +37,7 @@ class Data:
     turned: float = option(1.0, low=0.0, high=1.0)                     # share of the pictures that are turned
     flip_horizontal: bool = option(True)
     flip_vertical: bool = option(True)
+    orientation: str = option("any", choices=("any", "measured"))      # measured: turns, flips as far as good ones vary
     border: str = option("reflect", choices=("reflect", "constant", "nearest", "wrap"))
     on_bad_image: str = option("error", choices=("error", "skip"))
     max_skipped: float = option(0.05, low=0.0, high=1.0)               # share of skipped pictures that stops the run

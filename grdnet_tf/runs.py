@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from . import config as configuration
-from . import datasets, evaluation_data
+from . import datasets, evaluation_data, orientation
 from .errors import InputError
 from .storage import read_arrays, write_json, write_text
 
@@ -126,6 +126,25 @@ def training_data(config) -> Data:
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
     return Data(records, held_out, channels, inspection.depth, inspection.skipped,
                 hashlib.sha256(names.encode()).hexdigest())
+
+
+def oriented(config, data: Data):
+    """`config` with the turns and flips that the product in `data` shows by itself, if data.orientation asks for it."""
+    if config.data.orientation != "measured":
+        return config
+    measured = orientation.measure(data.train, config.data.image_size, orientation.Orientation(
+        *(getattr(config.data, name) for name in orientation.Orientation._fields)))
+    flips = [name for name, flip in (("left-right", measured.flip_horizontal), ("upside down", measured.flip_vertical))
+             if flip]
+    logger.info("orientation, measured on the good pictures: turned by up to %g rad, %s", measured.rotation,
+                "flipped " + " and ".join(flips) if flips else "not flipped")
+    return with_orientation(config, measured)
+
+
+def with_orientation(config, source):
+    """`config` with rotation and flips as `source` has them."""
+    return configuration.replace(config, **{f"data__{name}": getattr(source, name)
+                                            for name in orientation.Orientation._fields})
 
 
 def build_model(config):

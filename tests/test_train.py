@@ -207,6 +207,17 @@ def test_resume_refuses_another_run(finished, extra, words, capsys):
     assert all(word in message for word in words) and message.count("\n") == 1
 
 
+def test_the_orientation_is_measured_once_and_kept(data, config_file, tmp_path):
+    """Of the discs on a gradient from top to bottom some turns are natural, upside down is not."""
+    run = tmp_path / "run"
+    given = [*arguments(data, run, config_file), *FREE, "--set", "data.orientation=measured"]
+    assert train.main([*given, "--epochs", "1"]) == 0
+    stored = runs.read_config(str(run)).data
+    assert stored.flip_horizontal and not stored.flip_vertical and 0 < stored.rotation < load_config().data.rotation
+    assert train.main([*given, "--epochs", "2", "--resume"]) == 0
+    assert runs.read_config(str(run)).data == stored and len(rows(run)) == 2
+
+
 def test_resume_refuses_other_pictures(finished, data, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(data, other)
