@@ -84,6 +84,13 @@ def test_replace_checks_and_differences_names():
         replace(base, train__epochs=-1)
 
 
+def test_the_demo_is_a_short_cpu_run_and_the_gpu_sees_the_same_defects(request):
+    cpu, demo, gpu = (load_config(str(request.config.rootpath / "configs" / f"{name}.yaml"))
+                      for name in ("cpu", "demo", "gpu"))
+    assert list(configuration.differences(cpu, demo)) == ["train.epochs"] and demo.train.epochs < cpu.train.epochs
+    assert gpu.noise == cpu.noise and gpu.data.orientation == cpu.data.orientation == "measured"
+
+
 def test_shipped_configurations_load(request):
     folder = request.config.rootpath / "configs"
     files = sorted(folder.glob("*.yaml"))
