@@ -82,11 +82,9 @@ def resume_config(arguments):
         raise InputError("--resume needs --run RUN")
     stored = runs.read_config(arguments.run)
     file = arguments.config or os.path.join(arguments.run, runs.CONFIG)
-    config = configuration.load_config(file, overrides(arguments))
+    config = configuration.load_config(file, runs.measured(stored) + overrides(arguments))
     if config.data.channels == "auto":
         config = configuration.replace(config, data__channels=stored.data.channels)
-    if config.data.orientation == stored.data.orientation == "measured":
-        config = runs.with_orientation(config, stored.data)
     if config.data.root is None:
         config = configuration.replace(config, data__root=stored.data.root)
     for key, (ours, theirs) in configuration.differences(config, stored).items():

@@ -130,21 +130,26 @@ def training_data(config) -> Data:
 
 def oriented(config, data: Data):
     """`config` with the turns and flips that the product in `data` shows by itself, if data.orientation asks for it."""
-    if config.data.orientation != "measured":
+    d, names = config.data, orientation.Orientation._fields
+    if d.orientation != "measured":
         return config
-    measured = orientation.measure(data.train, config.data.image_size, orientation.Orientation(
-        *(getattr(config.data, name) for name in orientation.Orientation._fields)))
-    flips = [name for name, flip in (("left-right", measured.flip_horizontal), ("upside down", measured.flip_vertical))
-             if flip]
-    logger.info("orientation, measured on the good pictures: turned by up to %g rad, %s", measured.rotation,
+    if len(data.train) < orientation.FEWEST:
+        logger.warning("warning: data.orientation cannot be measured on %d pictures, fewer than %d: turns and flips as "
+                       "the configuration has them", len(data.train), orientation.FEWEST)
+        return config
+    found = orientation.measure(data.train, d.image_size, orientation.Orientation(*(getattr(d, n) for n in names)),
+                                d.border)
+    flips = [way for way, flip in (("left-right", found.flip_horizontal), ("upside down", found.flip_vertical)) if flip]
+    logger.info("orientation, measured on the good pictures: turned by up to %g rad, %s", found.rotation,
                 "flipped " + " and ".join(flips) if flips else "not flipped")
-    return with_orientation(config, measured)
+    return configuration.replace(config, **{f"data__{name}": value for name, value in zip(names, found)})
 
 
-def with_orientation(config, source):
-    """`config` with rotation and flips as `source` has them."""
-    return configuration.replace(config, **{f"data__{name}": getattr(source, name)
-                                            for name in orientation.Orientation._fields})
+def measured(config) -> list:
+    """What `oriented` found for the run of this configuration, as section.key=value; empty if it was not asked to."""
+    if config.data.orientation != "measured":
+        return []
+    return [f"data.{name}={getattr(config.data, name)}" for name in orientation.Orientation._fields]
 
 
 def build_model(config):

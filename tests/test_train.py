@@ -207,7 +207,7 @@ def test_resume_refuses_another_run(finished, extra, words, capsys):
     assert all(word in message for word in words) and message.count("\n") == 1
 
 
-def test_the_orientation_is_measured_once_and_kept(data, config_file, tmp_path):
+def test_the_orientation_is_measured_once_and_kept(data, config_file, tmp_path, capsys):
     """Of the discs on a gradient from top to bottom some turns are natural, upside down is not."""
     run = tmp_path / "run"
     given = [*arguments(data, run, config_file), *FREE, "--set", "data.orientation=measured"]
@@ -216,6 +216,14 @@ def test_the_orientation_is_measured_once_and_kept(data, config_file, tmp_path):
     assert stored.flip_horizontal and not stored.flip_vertical and 0 < stored.rotation < load_config().data.rotation
     assert train.main([*given, "--epochs", "2", "--resume"]) == 0
     assert runs.read_config(str(run)).data == stored and len(rows(run)) == 2
+    assert train.main(["--run", str(run), "--resume", "--set", "data.rotation=1.5"]) == 2
+    assert "--resume: data.rotation = 1.5" in capsys.readouterr().err
+
+
+def test_too_few_pictures_to_measure_the_orientation_are_named(data, config_file, caplog):
+    config = load_config(config_file, [f"data.root={data}", "data.held_out=0.5", "data.orientation=measured"])
+    assert runs.oriented(config, runs.training_data(config)) == config
+    assert "7 pictures" in caplog.text
 
 
 def test_resume_refuses_other_pictures(finished, data, tmp_path):
