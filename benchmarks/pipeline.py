@@ -106,6 +106,7 @@ def wait(root, arguments):
 
     data = runs.training_data(config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, channels=str(data.channels)))
+    config = runs.oriented(config, data)
     training.set_up(config)
     model = runs.build_model(config)
     training.compile_model(model, config, pipeline.steps_per_pass(len(data.train), config.train.batch_size))

@@ -1,4 +1,4 @@
-"""How a product lies, measured on its good pictures: turns and flips by which a picture stays among the other good ones.
+"""How a product lies, measured on its good pictures: turns and flips by which a picture stays one of them.
 
 Augmentation beyond them shows pictures that never come (a vial upside down), and what is one, the network no longer
 finds. Where it lies in the picture plays no part; nor does a ROI. No TensorFlow: some seconds before a run.
@@ -34,10 +34,10 @@ class Orientation(NamedTuple):
 def measure(records: Sequence, image_size: Tuple[int, int], limits: Orientation, border="reflect") -> Orientation:
     """As much of `limits` as good pictures vary by themselves; `limits` where `records` are fewer than `FEWEST`.
 
-    The likeness of a picture to another one is their highest correlation over all shifts; to the good ones, its mean over
-    the `NEIGHBOURS` most alike, the picture's own original left out. A change may be made if the AUROC of telling changed
-    pictures from good ones by it is at most `TOLD_APART`; 0.5 is no difference. So turns go from half as far to twice as
-    far as the product's own, the less the pictures differ otherwise the shorter. Each change is judged by itself.
+    The likeness of a picture to another one is their highest correlation over all shifts; to the good ones, its mean
+    over the `NEIGHBOURS` most alike, the picture's own original left out. A change may be made if the AUROC of telling
+    changed pictures from good ones by it is at most `TOLD_APART`; 0.5 is no difference. So turns go from half as far to
+    twice as far as the product's own, the less the pictures differ otherwise the shorter. Each change is judged alone.
     `border` is that of the augmentation. Raises BadImage.
     """
     if len(records) < FEWEST:

@@ -11,8 +11,8 @@ FREE = Orientation(1.0, True, True)
 
 @pytest.fixture
 def product(tmp_path):
-    """A function: pictures of a product that lies turned by up to `turn` rad, shifted by up to `shift` of the width and,
-    if asked for, upside down at times; `mark` draws what tells its sides apart."""
+    """A function: pictures of a product turned by up to `turn` rad, shifted by up to `shift` of the width and, if asked
+    for, upside down at times; `mark` draws what tells its sides apart."""
     def draw(turn=0.0, shift=0.0, upside_down=False, count=24, size=(60, 80), mark=bright_edge):
         rng = np.random.default_rng(3)
         records = []
