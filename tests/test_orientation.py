@@ -74,7 +74,8 @@ def test_colours_tell_where_greys_do_not(product):
 
 
 def test_a_product_that_lies_either_way_up_may_be_flipped(product):
-    assert measure(product(0.05, upside_down=True), (60, 80), FREE).flip_vertical
+    either, one = (measure(product(0.05, upside_down=way), (60, 80), FREE) for way in (True, False))
+    assert either.flip_vertical and not one.flip_vertical
 
 
 @pytest.mark.parametrize("blur", [3, None])
@@ -101,8 +102,9 @@ def test_corners_that_augmentation_blackens_are_told_apart(product):
 
 def test_what_was_measured_stays_when_it_is_measured_again(product):
     once = measure(product(0.2), (60, 80), FREE)
+    assert once != FREE
     assert measure(product(0.2), (60, 80), once) == once
 
 
 def test_of_a_few_pictures_nothing_can_be_said(product):
-    assert measure(product(0.05, count=7), (60, 80), FREE) == FREE
+    assert measure(product(0.05, count=7), (60, 80), FREE) == FREE != measure(product(0.05, count=8), (60, 80), FREE)
