@@ -15,9 +15,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grdnet_tf import datasets  # noqa: E402
+from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
-from grdnet_tf.image_files import read_picture, read_region  # noqa: E402
+from grdnet_tf.data.files import read_picture, read_region  # noqa: E402
 
 LEAST_CHANGE, LEAST_MEAN, LEAST_AREA = 4, 10, 12  # grey levels of a marked pixel, of all of them; pixels at 256 x 256
 
@@ -38,9 +38,9 @@ def main(argv=None) -> int:
     try:
         if os.path.exists(arguments.out):
             raise InputError(f"{arguments.out}: exists already")
-        records = datasets.list_mvtec(arguments.data, "train")
-        records = datasets.hold_out(records, arguments.held_out, arguments.seed)[1][:arguments.pictures]
-        write(datasets.inspect(records).records, arguments.out, arguments.each, np.random.default_rng(1))
+        records = list_mvtec(arguments.data, "train")
+        records = hold_out(records, arguments.held_out, arguments.seed)[1][:arguments.pictures]
+        write(inspect(records).records, arguments.out, arguments.each, np.random.default_rng(1))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

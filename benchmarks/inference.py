@@ -39,7 +39,7 @@ def parse(argv):
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    from grdnet_tf import runs
+    from grdnet_tf.training import runs
     from grdnet_tf.config import load_config
     from grdnet_tf.errors import InputError
 
@@ -134,17 +134,17 @@ def other_runtimes(saved, folder, threads):
     from importlib.util import find_spec
 
     from grdnet_tf.errors import InputError
-    from grdnet_tf.serving import onnx_export
+    from grdnet_tf.serving.convert import onnx
 
     try:
-        onnx_export.require()
+        onnx.require()
     except InputError as error:
         print(f"without ONNX Runtime and OpenVINO: {error}")
         return {}
     import onnxruntime
 
     path = os.path.join(folder, "model.onnx")
-    onnx_export.write(saved, path)
+    onnx.write(saved, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     running = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

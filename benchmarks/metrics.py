@@ -13,9 +13,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grdnet_tf import metrics  # noqa: E402
-from grdnet_tf.pixel_histogram import PixelHistogram  # noqa: E402
-from grdnet_tf.regions import connected  # noqa: E402
+from grdnet_tf.evaluation import metrics  # noqa: E402
+from grdnet_tf.evaluation.histogram import PixelHistogram  # noqa: E402
+from grdnet_tf.evaluation.regions import connected  # noqa: E402
 
 
 def draw(rng, size):

@@ -30,7 +30,7 @@ def measure(size, batch, channels, rounds):
     import numpy as np
     import tensorflow as tf
 
-    from grdnet_tf import anomaly_shapes, anomaly_sources, perlin
+    from grdnet_tf.defects import shapes, sources, perlin
 
     random = np.random.default_rng(0)
     image = tf.constant(random.random((batch, size, size, channels), dtype=np.float32))
@@ -47,8 +47,8 @@ def measure(size, batch, channels, rounds):
         return lambda: perlin.perturb(image, None, seed, defaults._replace(**changes), textures)
 
     forms = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
-    forms += [(f"perturb, {name}", whole(sources=((name, 1.0),))) for name in anomaly_sources.SOURCES]
-    forms += [(f"perturb, {name}", whole(shapes=((name, 1.0),))) for name in anomaly_shapes.SHAPES[1:]]
+    forms += [(f"perturb, {name}", whole(sources=((name, 1.0),))) for name in sources.SOURCES]
+    forms += [(f"perturb, {name}", whole(shapes=((name, 1.0),))) for name in shapes.SHAPES[1:]]
     functions = {("NumPy, noise alone", False): lambda: [numpy_perlin(random, size, size, np) for _ in range(batch)]}
     for name, function in forms:
         for compiled in (False, True):

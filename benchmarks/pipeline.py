@@ -36,7 +36,7 @@ def parse(argv):
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    from grdnet_tf.datasets import inspect, list_mvtec
+    from grdnet_tf.data.records import inspect, list_mvtec
     from grdnet_tf.errors import InputError
 
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def draw(root, count, size):
 
 def compare(found, arguments):
     """Images/s of the forms, and their ratio to decoding the files in every pass."""
-    from grdnet_tf import pipeline
+    from grdnet_tf.data import pipeline
 
     forms = {"files, decoded each time": dict(cache="none", **STILL), "cache in RAM": dict(cache="ram", **STILL),
              "cache in RAM, rotation and flips": dict(cache="ram")}
@@ -102,15 +102,16 @@ def wait(root, arguments):
 
     import tensorflow as tf
 
-    from grdnet_tf import pipeline, runs, training
+    from grdnet_tf.data import pipeline
+    from grdnet_tf.training import runs, fit
 
     data = runs.training_data(config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, channels=str(data.channels)))
     config = runs.oriented(config, data)
-    training.set_up(config)
+    fit.set_up(config)
     model = runs.build_model(config)
-    training.compile_model(model, config, pipeline.steps_per_pass(len(data.train), config.train.batch_size))
-    stream = iter(training.training_set(model, config, data, start_step=0))
+    fit.compile_model(model, config, pipeline.steps_per_pass(len(data.train), config.train.batch_size))
+    stream = iter(fit.training_set(model, config, data, start_step=0))
     step = tf.function(model.train_step)
     for _ in range(3):  # trace, and let the buffers reach their usual state
         step(next(stream))

@@ -95,10 +95,10 @@ def build(config, batch_size):
     import numpy as np
     import tensorflow as tf
 
-    from grdnet_tf import runs, training
+    from grdnet_tf.training import runs, fit
 
     model = runs.build_model(config)
-    training.compile_model(model, config, steps_per_epoch=100)
+    fit.compile_model(model, config, steps_per_epoch=100)
     rng = np.random.default_rng(0)
     height, width = config.data.trained_size
     coarse = rng.random((batch_size, height // 8, width // 8, 3), np.float32)
@@ -143,7 +143,7 @@ def part_jobs(model, batch, jit):
     """The noise alone, and SSIM with its gradient alone, each compiled as the step is."""
     import tensorflow as tf
 
-    from grdnet_tf import losses
+    from grdnet_tf.model import losses
 
     @tf.function(jit_compile=jit)
     def noise():

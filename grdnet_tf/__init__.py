@@ -2,14 +2,23 @@
 
     from grdnet_tf import GRDNet
 """
+from importlib import import_module
+
 __version__ = "0.1.0"
-__all__ = ["Detection", "GRDNet", "Objective"]
+_HOME = {  # public name -> file; imported when asked for, as --help must not wait for TensorFlow
+    "GRDNet": "model.grdnet", "Detection": "model.grdnet",                         # the model, and what it gives
+    "Network": "options", "Loss": "options", "Noise": "options",                   # what it can be told
+    "load_config": "config", "build_model": "training.building", "load_run": "training.building",  # a run
+    "InputError": "errors",
+}
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name):
-    """The model classes, imported when they are asked for: `--help` must not wait for TensorFlow."""
-    if name in __all__:
-        from . import model
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-        return getattr(model, name)
-    raise AttributeError(f"module 'grdnet_tf' has no attribute {name!r}")
+
+def __dir__():
+    return sorted(__all__)

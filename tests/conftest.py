@@ -28,6 +28,6 @@ def real_data():
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory):
     """Root of a small demo set: 12 train, 4 test good, 2 per defect type, 4 distractors, 64 x 64."""
-    from grdnet_tf.demo_data import write_demo
+    from grdnet_tf.demo.dataset import write_demo
     return write_demo(str(tmp_path_factory.mktemp("demo") / "vials"), seed=0, train=12, test_good=4, per_defect=2,
                       distractors=4, size=(64, 64))

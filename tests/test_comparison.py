@@ -5,7 +5,8 @@ import os
 import pytest
 
 import evaluate
-from grdnet_tf import comparison, runs
+from grdnet_tf.report import comparison
+from grdnet_tf.training import runs
 from grdnet_tf import config as configuration
 from grdnet_tf.errors import InputError
 

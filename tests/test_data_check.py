@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import evaluate
-from grdnet_tf import data_check
-from grdnet_tf.pipeline import load_mask
+from grdnet_tf.data import check
+from grdnet_tf.data.pipeline import load_mask
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_every_damage_is_named_and_none_hides_another(data, capsys):
     (data / "train" / "good" / "001.png").write_bytes((data / "train" / "good" / "001.png").read_bytes()[:200])
     cv2.imwrite(str(data / "roi" / "train" / "good" / "002.png"), np.zeros((64, 64), np.uint8))
     os.remove(data / "ground_truth" / "dent" / "000_mask.png")
-    assert data_check.main([str(data)]) == 1
+    assert check.main([str(data)]) == 1
     out = capsys.readouterr().out
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert len(errors) == 4
@@ -49,7 +49,7 @@ def test_warnings(data, capsys):
     mask = np.zeros((64, 64), np.uint8)
     mask[8, 8] = 255  # of every 4 x 4 pixels the third of the third row is taken: (8, 8) is none of them
     cv2.imwrite(str(data / "ground_truth" / "dent" / "001_mask.png"), mask)
-    found = data_check.check(str(data), (16, 16))
+    found = check.check(str(data), (16, 16))
     assert found.errors == []
     for words in ("are the same picture", "only test has ROIs", "test/speck has no masks",
                   "001_mask.png: nothing of this mask is left at 16 x 16"):
@@ -64,25 +64,25 @@ def test_training_alone_and_one_class(data):
         if name != "good":
             shutil.rmtree(data / "test" / name)
             shutil.rmtree(data / "roi" / "test" / name)
-    assert any("good pictures only" in line for line in data_check.check(str(data)).warnings)
+    assert any("good pictures only" in line for line in check.check(str(data)).warnings)
     shutil.rmtree(data / "test")
     shutil.rmtree(data / "roi" / "test")
-    found = data_check.check(str(data))
+    found = check.check(str(data))
     assert found.errors == [] and any("no test folder" in line for line in found.warnings)
 
 
 def test_many_lines_of_a_kind_are_counted(data):
     for i in range(12):  # all of them
         (data / "train" / "good" / f"{i:03d}.png").write_bytes(b"")
-    errors = data_check.check(str(data)).errors
-    assert len(errors) == data_check.SHOWN + 1 and "000.png: is empty" in errors[0]
+    errors = check.check(str(data)).errors
+    assert len(errors) == check.SHOWN + 1 and "000.png: is empty" in errors[0]
     assert errors[-1] == "... and 2 more of this kind"
 
 
 def test_grey_among_colour_is_one_error(data):
     path = data / "train" / "good" / "005.png"
     cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-    found = data_check.check(str(data))
+    found = check.check(str(data))
     assert len(found.errors) == 1 and "005.png: grey" in found.errors[0]
     assert found.facts[1][3] == "1/3"
 
@@ -91,18 +91,18 @@ def test_grey_among_colour_is_one_error(data):
 def test_masks_shrink_as_in_training(tmp_path, size, new):
     mask = (np.random.default_rng(0).random(size) < 0.3).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "mask.png"), mask * 255)
-    np.testing.assert_array_equal(data_check.nearest(mask, new), load_mask(str(tmp_path / "mask.png"), new)[..., 0])
+    np.testing.assert_array_equal(check.nearest(mask, new), load_mask(str(tmp_path / "mask.png"), new)[..., 0])
 
 
 def test_wrong_folder_and_size(tmp_path, capsys):
-    assert data_check.main([str(tmp_path / "nothing")]) == 2
-    assert data_check.main([str(tmp_path), "--size", "0", "64"]) == 2
-    assert data_check.main([str(tmp_path)]) == 1  # a folder without train/good
+    assert check.main([str(tmp_path / "nothing")]) == 2
+    assert check.main([str(tmp_path), "--size", "0", "64"]) == 2
+    assert check.main([str(tmp_path)]) == 1  # a folder without train/good
     assert capsys.readouterr().err.count("error: ") == 2
 
 
 def test_real_pills(real_data):
-    found = data_check.check(real_data("pill"))
+    found = check.check(real_data("pill"))
     assert found.errors == [] and found.warnings == []
     assert found.facts[1][:5] == ["train/good", "267", "256 x 256", "3", "8"]
     assert sum(int(line[1]) for line in found.facts[2:]) == 167 and all(line[7] != "-" for line in found.facts[1:])

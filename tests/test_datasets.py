@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grdnet_tf.datasets import Record, duplicates, hold_out, inspect, list_mvtec
+from grdnet_tf.data.records import Record, duplicates, hold_out, inspect, list_mvtec
 from grdnet_tf.errors import InputError
-from grdnet_tf.image_files import read_picture
+from grdnet_tf.data.files import read_picture
 
 HEIGHT, WIDTH = 12, 16
 

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 import evaluate
 from grdnet_tf import config as configuration
-from grdnet_tf import runs
-from grdnet_tf.demo_data import write_demo
-from grdnet_tf.pictures import BLUE, ORANGE, RED, draw_sheet
+from grdnet_tf.training import runs
+from grdnet_tf.demo.dataset import write_demo
+from grdnet_tf.report.pictures import BLUE, ORANGE, RED, draw_sheet
 from grdnet_tf.storage import write_arrays
-from grdnet_tf.weights import network_arrays
+from grdnet_tf.model.weights import network_arrays
 
 TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "network.widths=[4, 8]",
         "network.latent=4", "network.stem=0", "network.blocks=1", "network.discriminator_widths=[4, 8]",
@@ -249,7 +249,7 @@ def test_help_is_fast_and_imports_no_tensorflow():
 
 
 def test_sheet_shows_roi_truth_and_finds_in_their_colours():
-    from grdnet_tf.evaluation import Seen
+    from grdnet_tf.evaluation.measure import Seen
 
     amap = np.full((32, 32), 0.1, np.float32)
     amap[4:8, 4:8] = 0.9

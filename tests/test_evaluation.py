@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from grdnet_tf import evaluation, figures, pipeline
-from grdnet_tf.calibration import calibrate, collect
-from grdnet_tf.datasets import Record
+from grdnet_tf.evaluation import measure, figures
+from grdnet_tf.data import pipeline
+from grdnet_tf.evaluation.calibration import calibrate, collect
+from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
-from grdnet_tf.scoring import anomaly_score
+from grdnet_tf.model.scoring import anomaly_score
 
 SIZE, POOL = 32, 5
 LEFT = np.zeros((SIZE, SIZE), np.uint8)
@@ -47,7 +48,7 @@ def batches(records, batch_size=4):
 
 
 def evaluate(records, **options):
-    return evaluation.evaluate(predict, batches(records), records, pool=POOL, resamples=50, **options)
+    return measure.evaluate(predict, batches(records), records, pool=POOL, resamples=50, **options)
 
 
 def calibration(records, *methods):
@@ -124,8 +125,8 @@ def test_order_of_the_images_changes_nothing(mixed):
 
 
 def test_batch_size_changes_nothing(mixed):
-    small = evaluation.evaluate(predict, batches(mixed, 2), mixed, pool=POOL, resamples=10).report
-    assert small == evaluation.evaluate(predict, batches(mixed, 7), mixed, pool=POOL, resamples=10).report
+    small = measure.evaluate(predict, batches(mixed, 2), mixed, pool=POOL, resamples=10).report
+    assert small == measure.evaluate(predict, batches(mixed, 7), mixed, pool=POOL, resamples=10).report
 
 
 def test_without_masks_pixel_metrics_are_absent_with_the_reason(tmp_path):
@@ -172,7 +173,7 @@ def test_a_broken_map_names_the_image(mixed, value, message):
             found[1][1, 3, 3] = value
         return found
     with pytest.raises(InputError, match=message) as error:
-        evaluation.evaluate(broken, batches(mixed), mixed, pool=POOL)
+        measure.evaluate(broken, batches(mixed), mixed, pool=POOL)
     assert mixed[5].image in str(error.value)
 
 
@@ -230,7 +231,7 @@ def test_memory_does_not_grow_with_the_images():
                 yield {"image": maps, "roi": np.ones_like(maps), "mask": mask, "index": np.arange(start, start + 8)}
 
         tracemalloc.start()
-        evaluation.evaluate(lambda images: (images, images, np.ones(8, np.float32)), stream(), records, resamples=5)
+        measure.evaluate(lambda images: (images, images, np.ones(8, np.float32)), stream(), records, resamples=5)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found

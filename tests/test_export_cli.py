@@ -16,11 +16,11 @@ from test_export_signatures import randomise
 
 import evaluate
 import export
-from grdnet_tf import runs
+from grdnet_tf.training import runs
 from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.serving import publish, selftest
 from grdnet_tf.storage import read_arrays, write_arrays
-from grdnet_tf.weights import network_arrays
+from grdnet_tf.model.weights import network_arrays
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIGNATURES = ["score", "serve_bytes", "serve_bytes_map", "serve_bytes_roi", "serve_roi", "serve_uint8",
@@ -251,22 +251,22 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
 
 def test_onnx_in_half_precision_is_judged_and_listed(trained, small_demo, tmp_path, capsys, monkeypatch):
     pytest.importorskip("tf2onnx", reason="ONNX: pip install '.[onnx]'")
-    from grdnet_tf.serving import onnx_export, quantisation
+    from grdnet_tf.serving.convert import onnx, judge
 
     flags = ["--run", trained, "--batch-sizes", "1", "--format", "onnx", "--precision", "fp16", "--calibration-data",
              small_demo]
     # The scores of random weights lie close together: one of 16 beside the threshold may change sides.
-    monkeypatch.setitem(quantisation.LIMITS, "fp16", quantisation.Limit(0.01, 0.2))
+    monkeypatch.setitem(judge.LIMITS, "fp16", judge.Limit(0.01, 0.2))
     assert export.main([*flags, "--out", str(tmp_path / "out")]) == 0
     assert "trtexec --onnx=" in capsys.readouterr().out
     manifest = publish.verify(str(tmp_path / "out" / "vials" / "1"))
     assert "onnx/model.onnx" in manifest["files"] and manifest["onnx"]["precision"] == "fp16"
     assert manifest["onnx"]["gate"]["pictures"] == 16 and manifest["onnx"]["gate"]["largest_score_difference"] > 0
     images = selftest.test_pictures(32, 48, 3)[0] / np.float32(255)
-    found = onnx_export.Runtime(str(tmp_path / "out" / "vials" / "1" / "onnx" / "model.onnx")).run(images)
+    found = onnx.Runtime(str(tmp_path / "out" / "vials" / "1" / "onnx" / "model.onnx")).run(images)
     np.testing.assert_allclose(found["score"], runs.load_run(trained).model(images).score, atol=0.01)
 
-    monkeypatch.setitem(quantisation.LIMITS, "fp16", quantisation.Limit(1e-9, 0.0))
+    monkeypatch.setitem(judge.LIMITS, "fp16", judge.Limit(1e-9, 0.0))
     assert "at most 1e-09" in fails(capsys, 1, *flags, "--out", str(tmp_path / "stopped"))
     assert list((tmp_path / "stopped").rglob("*")) == []
 
@@ -305,7 +305,7 @@ def test_weights_that_are_not_finite(trained, tmp_path, capsys):
     arrays["segmenter/003"].flat[0] = np.nan
     write_arrays(path, arrays, state)
     assert "cannot be used" in fails(capsys, 2, "--run", run, "--out", str(tmp_path / "out"))  # in fitting
-    from grdnet_tf.serving import exporting
+    from grdnet_tf.serving import export as exporting
 
     with pytest.raises(InputError, match="weights of the segmenter are not finite"):
         exporting.check_finite(runs.load_run(run).model)

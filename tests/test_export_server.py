@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from grdnet_tf.model import GRDNet
+from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.serving import client, warmup
 from grdnet_tf.serving.client import GrpcClient, RestClient, ServingError
 from grdnet_tf.serving.folding import inference_half

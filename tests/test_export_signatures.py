@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from grdnet_tf.decoding import load_image
+from grdnet_tf.data.decoding import load_image
 from grdnet_tf.errors import ExportStopped, InputError
-from grdnet_tf.image_files import BadImage, read_picture
-from grdnet_tf.model import GRDNet
-from grdnet_tf.serving import exporting, folding, selftest, signatures
+from grdnet_tf.data.files import BadImage, read_picture
+from grdnet_tf.model.grdnet import GRDNet
+from grdnet_tf.serving import export, folding, selftest, signatures
 
 SIZE = (32, 48)
 TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8),
@@ -152,7 +152,7 @@ def test_weights_are_stored_once_and_nothing_that_trains(folder, model):
     parts = model.generator.encoder, model.generator.decoder, model.segmenter
     needed = sum(int(np.prod(weight.shape)) for part in parts for weight in part.weights
                  if not any(key in weight.name for key in ("gamma", "moving")))
-    assert needed <= exporting.stored_numbers(folder) <= 1.01 * needed  # a folded bias is where beta was
+    assert needed <= export.stored_numbers(folder) <= 1.01 * needed  # a folded bias is where beta was
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from grdnet_tf.errors import ExportStopped, InputError
-from grdnet_tf.model import GRDNet
-from grdnet_tf.serving import client, exporting, graphs, publish, tensorrt, warmup
+from grdnet_tf.model.grdnet import GRDNet
+from grdnet_tf.serving import client, export, publish, warmup
+from grdnet_tf.serving.convert import graphs, tensorrt
 from grdnet_tf.serving.folding import inference_half
 from grdnet_tf.serving.signatures import write_saved_model
 
@@ -190,8 +191,8 @@ def test_a_conversion_without_an_engine_is_no_success(saved, recorded, tmp_path)
 
 def test_engines_are_published_with_warmup_and_named_to_the_server(recorded, tmp_path):
     model = GRDNet(SIZE, 3, **SMALL, **NETWORKS["crae"])
-    options = exporting.Options(batch_sizes=(1, 4), formats=("tftrt",))
-    finals = exporting.export(model, THRESHOLDS, str(tmp_path), "vials", 5, options)
+    options = export.Options(batch_sizes=(1, 4), formats=("tftrt",))
+    finals = export.export(model, THRESHOLDS, str(tmp_path), "vials", 5, options)
     assert finals == [str(tmp_path / name / "5") for name in ("vials", "vials_tftrt_b1", "vials_tftrt_b4")]
     assert publish.verify(finals[2])["tftrt"]["engines"] == 1
     for batch, final in ((1, finals[1]), (4, finals[2])):

@@ -15,9 +15,9 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 import evaluate  # noqa: E402
 from grdnet_tf import config as configuration  # noqa: E402
-from grdnet_tf import runs  # noqa: E402
+from grdnet_tf.training import runs  # noqa: E402
 from grdnet_tf.storage import write_arrays  # noqa: E402
-from grdnet_tf.weights import network_arrays  # noqa: E402
+from grdnet_tf.model.weights import network_arrays  # noqa: E402
 
 GOLDEN = os.path.join(HERE, "golden_report.json")
 

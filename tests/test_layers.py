@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from grdnet_tf.layers import SLOPE, ResidualBlock, double
+from grdnet_tf.model.layers import SLOPE, ResidualBlock, double
 
 
 @pytest.mark.parametrize("filters", [3, 16])  # oneDNN's filter gradient of a strided 1x1 convolution broke below 16

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from skimage.metrics import structural_similarity
 
-from grdnet_tf import losses
+from grdnet_tf.model import losses
 from grdnet_tf.errors import InputError
 
 

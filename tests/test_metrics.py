@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from grdnet_tf import metrics
+from grdnet_tf.evaluation import metrics
 
 
 def cases():

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from grdnet_tf import losses, perlin
-from grdnet_tf.model import Detection, GRDNet, Objective
-from grdnet_tf.scoring import anomaly_score
-from grdnet_tf.weights import NETWORKS, network_arrays, restore_networks
+from grdnet_tf.model import losses
+from grdnet_tf.defects import perlin
+from grdnet_tf.model.grdnet import Detection, GRDNet, Objective
+from grdnet_tf.model.scoring import anomaly_score
+from grdnet_tf.model.weights import NETWORKS, network_arrays, restore_networks
 
 keras = tf.keras
 TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8),

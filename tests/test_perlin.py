@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from grdnet_tf import anomaly_shapes, anomaly_sources, perlin
+from grdnet_tf.defects import shapes, sources, perlin
 from grdnet_tf.errors import InputError
-from grdnet_tf.perlin import NoiseSettings
+from grdnet_tf.defects.perlin import NoiseSettings
 
 ALWAYS = NoiseSettings(probability=1.0, min_area=1)
-ALL_SOURCES = tuple((name, 1.0) for name in anomaly_sources.SOURCES)
-ALL_SHAPES = tuple((name, 1.0) for name in anomaly_shapes.SHAPES)
+ALL_SOURCES = tuple((name, 1.0) for name in sources.SOURCES)
+ALL_SHAPES = tuple((name, 1.0) for name in shapes.SHAPES)
 EVERYTHING = ALWAYS._replace(sources=ALL_SOURCES, shapes=ALL_SHAPES, defects=2, contrast=0.5, blurred=0.5, grain=0.5)
 
 
@@ -101,7 +101,7 @@ class TestNoise:
 
     def test_turning_by_a_right_angle_and_back(self):
         noise = tf.constant(np.random.default_rng(0).random((2, 9, 9), dtype=np.float32))
-        turned = anomaly_shapes.turn(noise, tf.constant([np.pi / 2, 0.0], tf.float32))
+        turned = shapes.turn(noise, tf.constant([np.pi / 2, 0.0], tf.float32))
         np.testing.assert_array_equal(turned[1], noise[1])
         np.testing.assert_array_equal(turned[0], np.rot90(noise[0], k=-1))
 
@@ -127,7 +127,7 @@ class TestSameEverywhere:
         np.testing.assert_allclose(np.where(differs, 0, compiled.noisy), np.where(differs, 0, eager.noisy), atol=1e-6)
         assert eager.mask.numpy().sum() > 50
 
-    @pytest.mark.parametrize("name", anomaly_sources.SOURCES)
+    @pytest.mark.parametrize("name", sources.SOURCES)
     def test_xla_compiles_each_source(self, name):
         image, seed, texture = pictures(count=2, height=24, width=16), seeds(2), tf.constant(textures())
         settings = ALWAYS._replace(sources=((name, 1.0),), threshold=(-0.5, 0.0))
@@ -177,7 +177,7 @@ class TestPerturb:
         assert noisy.min() >= 0.0 and noisy.max() <= 1.0
         assert (mask.sum((1, 2, 3)) > 0).mean() > 0.7
 
-    @pytest.mark.parametrize("name", anomaly_sources.SOURCES)
+    @pytest.mark.parametrize("name", sources.SOURCES)
     def test_opacity_blends_the_same_source(self, name):
         # With opacity 1 the source itself is seen; at opacity b the picture must be (1 - b) image + b source.
         image, seed = pictures(), seeds(6)
@@ -343,7 +343,7 @@ class TestPerturb:
         roi = np.zeros((1, 6, 5, 1), np.float32)
         roi[0, 1, 2], roi[0, 4, 1:4] = 1.0, 1.0  # four pixels
         u, v = np.random.default_rng(0).random((2, 1, 4000), dtype=np.float32)
-        y, x = anomaly_shapes.places(u, v, roi, 6, 5)
+        y, x = shapes.places(u, v, roi, 6, 5)
         found, counts = np.unique(np.stack([y[0], x[0]], 1), axis=0, return_counts=True)
         np.testing.assert_array_equal(found, [[1, 2], [4, 1], [4, 2], [4, 3]])
         np.testing.assert_allclose(counts, 1000, atol=140)  # 5 standard deviations
@@ -508,17 +508,17 @@ class TestLoadTextures:
         cv2.imwrite(str(tmp_path / "b" / "red.png"), red)
         cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8), 90, np.uint8))
         (tmp_path / "notes.txt").write_text("not a picture")
-        loaded = anomaly_sources.load_textures(str(tmp_path), 16, 3)
+        loaded = sources.load_textures(str(tmp_path), 16, 3)
         assert loaded.shape == (2, 16, 16, 3) and loaded.dtype == np.uint8
         assert (loaded[0] == 90).all() and (loaded[1] == [200, 0, 0]).all()
-        assert anomaly_sources.load_textures(str(tmp_path), 16, 1).shape == (2, 16, 16, 1)
+        assert sources.load_textures(str(tmp_path), 16, 1).shape == (2, 16, 16, 1)
 
     def test_errors_name_the_file(self, tmp_path):
         with pytest.raises(InputError, match="no texture images"):
-            anomaly_sources.load_textures(str(tmp_path), 16, 3)
+            sources.load_textures(str(tmp_path), 16, 3)
         (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
         with pytest.raises(InputError, match="broken.png"):
-            anomaly_sources.load_textures(str(tmp_path), 16, 3)
+            sources.load_textures(str(tmp_path), 16, 3)
         (tmp_path / "broken.png").write_bytes(b"")
         with pytest.raises(InputError, match="broken.png"):
-            anomaly_sources.load_textures(str(tmp_path), 16, 3)
+            sources.load_textures(str(tmp_path), 16, 3)

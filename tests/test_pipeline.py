@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from grdnet_tf import pipeline
+from grdnet_tf.data import pipeline
 from grdnet_tf.compat import KERAS_3
-from grdnet_tf.datasets import Record
+from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
 
 SIZE = (12, 16)
@@ -429,7 +429,7 @@ def test_without_a_roi_only_a_black_border_is_left_out(records, border, outside)
 def test_addons_rotation_equals_the_core_op(interpolation, border):
     import tensorflow_addons as tfa
 
-    from grdnet_tf import augmentation
+    from grdnet_tf.data import augmentation
     images = tf.constant(np.stack([picture(n, 3, size=(17, 30)) for n in range(5)]).astype(np.float32) / 255)
     angles = tf.constant([-np.pi / 2, -0.4, 0.0, 1.1, np.pi / 2], tf.float32)
     no_flip = tf.zeros(5, tf.bool)
@@ -499,7 +499,7 @@ def test_replicas_share_the_batches_of_one_device(records, stream):
 
 def test_real_regions_follow_their_picture(real_data):
     """A pill is bright on dark ground and its ROI is the tablet: that must hold after any turn."""
-    from grdnet_tf.datasets import list_mvtec
+    from grdnet_tf.data.records import list_mvtec
     chosen = list_mvtec(real_data("pill"), "train")[:8]
     for batch in batches(train(chosen, image_size=64, batch_size=4), 2):
         grey, inside = batch["image"].mean(-1), batch["roi"][..., 0] == 1

@@ -6,8 +6,8 @@ import pytest
 from scipy.ndimage import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from grdnet_tf import metrics
-from grdnet_tf.pixel_histogram import PixelHistogram
+from grdnet_tf.evaluation import metrics
+from grdnet_tf.evaluation.histogram import PixelHistogram
 
 
 def sigmoid(x):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from grdnet_tf.regions import by_size, connected, describe, equivalent_diameter, label_found, match
+from grdnet_tf.evaluation.regions import by_size, connected, describe, equivalent_diameter, label_found, match
 
 
 def two_discs():

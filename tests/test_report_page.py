@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from grdnet_tf import charts, figures, page
-from grdnet_tf.evaluation import Evaluation
-from grdnet_tf.pixel_histogram import PixelHistogram
-from grdnet_tf.regions import Defect
+from grdnet_tf.report import charts, page
+from grdnet_tf.evaluation import figures
+from grdnet_tf.evaluation.measure import Evaluation
+from grdnet_tf.evaluation.histogram import PixelHistogram
+from grdnet_tf.evaluation.regions import Defect
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NASTY = "a</script><b>&\"'"  # a file name may hold anything

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import uniform_filter
 
-from grdnet_tf.scoring import anomaly_score, pooled
+from grdnet_tf.model.scoring import anomaly_score, pooled
 
 
 def reference(maps, pool):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from grdnet_tf import thresholds
+from grdnet_tf.evaluation import thresholds
 from grdnet_tf.errors import InputError
-from grdnet_tf.metrics import Ranking, rank
+from grdnet_tf.evaluation.metrics import Ranking, rank
 
 def fit(scores, method="max_normal"):
     return thresholds.fit(rank(scores, np.zeros(len(scores))), method)

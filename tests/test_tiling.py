@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from grdnet_tf.scoring import anomaly_score
-from grdnet_tf.tiling import predict_tiled, starts
+from grdnet_tf.model.scoring import anomaly_score
+from grdnet_tf.model.tiling import predict_tiled, starts
 
 
 def pixelwise(tiles):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import train
-from grdnet_tf import runs, training
+from grdnet_tf.training import runs, fit
 from grdnet_tf.config import load_config
 from grdnet_tf.storage import read_arrays
 
@@ -125,7 +125,7 @@ def test_tensorboard_holds_scalars_and_picture_strips(finished):
 
 
 def test_the_best_weights_are_those_of_the_best_epoch_and_load(finished):
-    from grdnet_tf.runs import load_run
+    from grdnet_tf.training.runs import load_run
 
     validation = [float(row["val_segmentation"]) for row in rows(finished)]
     _, state = read_arrays(str(finished / "best" / "weights.npz"))
@@ -296,7 +296,7 @@ def test_bad_pictures_can_be_skipped_and_are_listed(data, config_file, tmp_path)
 
 
 def test_pictures_that_are_tested_on_what_was_learnt_are_named(data, tmp_path, caplog):
-    from grdnet_tf import runs
+    from grdnet_tf.training import runs
     from grdnet_tf.config import load_config
 
     copy = tmp_path / "data"
@@ -381,7 +381,7 @@ def test_the_cached_validation_set_is_read_to_its_end_once():
             yield number
 
     cached = tf.data.Dataset.from_generator(pictures, output_signature=tf.TensorSpec((), tf.int32)).cache()
-    assert training.first_batch(cached) == 0
+    assert fit.first_batch(cached) == 0
     assert [int(number) for number in cached] == [0, 1, 2, 3, 4] and read == [0, 1, 2, 3, 4]
 
 
@@ -398,16 +398,16 @@ def test_turns_and_blur_of_the_configuration_are_done(data, config_file):
         config = load_config(config_file, [f"data.root={data}", "data.channels='3'", "data.flip_horizontal=false",
                                            "data.flip_vertical=false", *settings])
         found, model = runs.training_data(config), runs.build_model(config)
-        training.compile_model(model, config, 5)
+        fit.compile_model(model, config, 5)
         return {name: part.numpy() for name, part in next(iter(make(model, config, found))).items()}
 
     def trained(model, config, found):
-        return training.training_set(model, config, found, 0)
+        return fit.training_set(model, config, found, 0)
 
     still, none, all_ = (first(trained, *s)["image"] for s in (["data.rotation=0"], ["data.turned=0"], []))
     np.testing.assert_array_equal(none, still)
     assert np.all(np.abs(all_ - still).max((1, 2, 3)) > 0.02)
 
-    sharp, blurred = (first(training.held_out_set, "validation.probability=1", *s)["mask"].sum()
+    sharp, blurred = (first(fit.held_out_set, "validation.probability=1", *s)["mask"].sum()
                       for s in (["validation.blurred=0"], []))
     assert blurred > 1.1 * sharp > 0

@@ -6,8 +6,8 @@
 import numpy as np
 
 from ..compat import all_layers, keras
-from ..layers import ConvBlock
-from ..model import GRDNet
+from ..model.grdnet import GRDNet
+from ..model.layers import ConvBlock
 
 TRAINING_ONLY = dict(batch_norm=False, synchronized=False, second_encoder=False, discriminator_widths=None)
 

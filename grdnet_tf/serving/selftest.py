@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ExportStopped
-from ..pictures import IMAGE_SHARE, jet, to_rgb
+from ..report.pictures import IMAGE_SHARE, jet, to_rgb
 
 TOLERANCE = 1e-4  # of score and map; folding batch norm changes the order of rounding
 OVERLAY_TOLERANCE = 4  # of 255: a step of the map's colours, and a rounding

@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from ..compat import keras
-from ..decoding import decode_or_nan, region_or_nan
-from ..image_files import MAX_PIXELS
-from ..pictures import IMAGE_SHARE, jet
+from ..data.decoding import decode_or_nan, region_or_nan
+from ..data.files import MAX_PIXELS
+from ..report.pictures import IMAGE_SHARE, jet
 
 
 class Signature(NamedTuple):

@@ -1,0 +1,167 @@
+"""Measure a trained run on labelled pictures: report.json, report.html, predictions.csv, regions.csv and pictures/."""
+import argparse
+import os
+import sys
+
+from .. import config as configuration
+from ..console import aligned, ended
+from ..data import selection
+from ..errors import InputError
+from ..report import report
+from ..training import run_folder
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="grdnet evaluate", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
+    what.add_argument("--compare", metavar="RUN", nargs="+", help="runs that were evaluated, side by side; takes "
+                      "--out alone (default: comparison)")
+    what.add_argument("--check-data", metavar="DIR", help="look a data folder over before training; see also "
+                      "grdnet check")
+    parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
+    parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
+    parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")
+    parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
+                        help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
+    parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
+                        help="max_normal, quantile:Q or target_fpr:P of the good pictures that the run held out, or "
+                        "best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        "(default: what is kept there, else max_normal,quantile:0.999)")
+    parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the least region that counts")
+    parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
+    parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
+                        help="predict pictures at their own size, in overlapping tiles (default: resized as trained)")
+    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
+    parser.add_argument("--pictures", metavar="N", type=int, default=200,
+                        help="sheets to draw at most, the worst first (default: 200)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    if arguments.check_data:
+        from .check import show
+
+        return ended(lambda: show(arguments.check_data))
+    return ended(lambda: compare(arguments) if arguments.compare else run(arguments))
+
+
+def run(arguments) -> int:
+    """Judge run, data and output folder, then import TensorFlow and evaluate: a wrong path is answered at once."""
+    tiles = check_flags(arguments)
+    config = run_folder.read_config(arguments.run)
+    out = arguments.out or os.path.join(arguments.run, "evaluation")
+    report.check_target(out)
+    root = arguments.data or config.data.root
+    records = selection.test_records(root, arguments.split, arguments.roi)
+    sources = fitting_records(arguments, config, root, records)
+    from ..evaluation import measure
+    from ..evaluation.predict import Predictor
+    from ..model.weights import network_arrays
+    from ..report import pictures
+    from ..storage import fingerprint
+    from ..training.building import load_run
+
+    model = load_run(arguments.run).model
+    has_roi = any(record.roi for record in records)
+    predictor = Predictor(model, arguments.batch, tiles)
+    weights = fingerprint(network_arrays(model))
+    thresholds = find_thresholds(arguments, predictor, sources, has_roi, weights)
+    scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
+    result = measure.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
+                              thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
+    result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
+                         roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
+                         tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
+    chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
+    level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
+    sheets = ((seen.record, pictures.draw_sheet(seen, predictor.smooth(seen), level, predictor.pool, arguments.min_area))
+              for seen in predictor.scan(chosen))
+    report.write(out, result, sheets)
+    print(report.table(result.report))
+    for line in result.report["warnings"]:
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"report: {out}")
+    return 0
+
+
+def compare(arguments) -> int:
+    """The runs' reports in one table and one page."""
+    from ..report import comparison
+
+    entries = []
+    for folder in arguments.compare:
+        entries.append(comparison.read(folder, configuration.flat(run_folder.read_config(folder))))
+    out = arguments.out or "comparison"
+    comparison.write(out, entries)
+    print(aligned(comparison.lines(entries)))
+    for line in comparison.warnings(entries):
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"page: {os.path.join(out, comparison.HTML)}")
+    return 0
+
+
+def check_flags(arguments):
+    """InputError for a number out of range; (side, overlap) of --tiles, or None."""
+    for name, least in (("batch", 1), ("pictures", 0), ("min_area", 1)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected {least} or more")
+    if arguments.um_per_pixel is not None and not 0 < arguments.um_per_pixel < float("inf"):
+        raise InputError(f"--um-per-pixel {arguments.um_per_pixel}: expected more than 0")
+    if arguments.tiles is None:
+        return None
+    parts = arguments.tiles.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[1]) >= int(parts[0]):
+        raise InputError(f"--tiles {arguments.tiles}: expected SIZE,OVERLAP in pixels, OVERLAP less than SIZE")
+    return int(parts[0]), int(parts[1])
+
+
+def methods(arguments):
+    """(image method, pixel method) of --thresholds or by default."""
+    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    from ..evaluation.thresholds import parse as parse_method
+
+    image, _, pixel = (arguments.thresholds or IMAGE_METHOD).partition(",")
+    for method in (image, pixel or PIXEL_METHOD):
+        parse_method(method)
+    return image, pixel or PIXEL_METHOD
+
+
+def fitting_records(arguments, config, root, records):
+    """{method: records to fit it on}: what the run held out, or another folder's test pictures; none is reported on."""
+    found = {}
+    for method in methods(arguments):
+        if method.startswith("best_f1:"):
+            chosen = selection.test_records(method.partition(":")[2], "test", arguments.roi)
+        elif arguments.split == "train":
+            if arguments.thresholds:
+                raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")
+            chosen = []
+        else:
+            home = config.data.root if os.path.isdir(config.data.root) else root
+            chosen = run_folder.held_out(arguments.run, config, home, arguments.roi)
+        selection.check_apart(chosen, records)
+        found[method] = chosen
+    return found
+
+
+def find_thresholds(arguments, predictor, sources, has_roi, weights):
+    """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is from good pictures."""
+    from ..evaluation import calibration
+
+    if arguments.split == "train":
+        return {}
+    plain = arguments.roi == "auto" and not arguments.tiles
+    if arguments.thresholds is None and plain:
+        kept = calibration.load(arguments.run, weights)
+        if kept and ("image_roi" in kept or not has_roi):
+            return kept
+    if not all(sources.values()):
+        if arguments.thresholds:
+            raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on")
+        return {}
+    found = calibration.fit(predictor, sources, *methods(arguments))
+    if plain and not any(method.startswith("best_f1") for method in sources):
+        calibration.keep(arguments.run, found, weights)
+    return found

@@ -1,0 +1,186 @@
+"""Turn a trained run into a versioned SavedModel for TensorFlow Serving, checked against the run before it is seen."""
+import argparse
+import json
+import os
+
+from .. import config as configuration
+from ..console import ended
+from ..data.files import MAX_PIXELS
+from ..errors import ExportStopped, InputError
+from ..report import report
+from ..serving import publish, server_files
+from ..storage import read_arrays
+from ..training import run_folder
+
+MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="grdnet export", description=__doc__)
+    parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
+    parser.add_argument("--out", metavar="DIR", default="exports",
+                        help="what a server shares: DIR/<name>/<version> and DIR/serving (default: exports)")
+    parser.add_argument("--name", metavar="NAME", help="the model's name (default: that of the run's data folder)")
+    parser.add_argument("--version", metavar="N", type=int, help="whole number that is not there (default: the next)")
+    parser.add_argument("--format", metavar="F,...", default="saved_model", help="saved_model is always written; onnx "
+                        "and tftrt (TensorRT engines for this machine's GPU) are made from it (default: saved_model)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32",
+                        help="of onnx and tftrt; the export stops where scores or decisions change too much")
+    parser.add_argument("--calibration-data", metavar="DIR", help="data folder in the MVTec layout: int8 is calibrated "
+                        "on its good pictures, fp16 and int8 are compared with fp32 on its test pictures")
+    parser.add_argument("--image-size", metavar="H,W", help="size that pictures are resized to, with thresholds fitted "
+                        "anew for it (default: as trained)")
+    parser.add_argument("--batch-sizes", metavar="N,...", default="1,8",
+                        help="of the signatures static_b<N>, whose shapes are fixed, for TensorRT (default: 1,8)")
+    parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
+                        f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    return ended(lambda: run(arguments))
+
+
+def run(arguments) -> int:
+    """Judge flags, run and target, then import TensorFlow and export: a wrong path is answered at once."""
+    batch_sizes = numbers("--batch-sizes", arguments.batch_sizes)
+    extra = extra_formats(arguments)
+    if arguments.max_pixels < 1:
+        raise InputError(f"--max-pixels {arguments.max_pixels}: expected 1 or more")
+    config = run_folder.read_config(arguments.run)
+    size = picture_size(arguments, config)
+    name = arguments.name or default_name(config)
+    server_files.check(arguments.out, name)
+    version = publish.free_version(os.path.join(arguments.out, name), arguments.version)
+    for batch in batch_sizes if "tftrt" in extra else ():
+        publish.free_version(os.path.join(arguments.out, f"{name}_tftrt_b{batch}"), version)
+    check_weights(arguments.run)
+    from ..serving import export
+    from ..serving.convert import formats, judge
+    from ..training.building import load_run
+
+    pictures = judge.find(arguments.calibration_data) if arguments.calibration_data else None
+    for form in extra:
+        formats.FORMATS[form]()
+    model = load_run(arguments.run).model
+    thresholds = find_thresholds(arguments.run, config, model, size)
+    options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures)
+    told = about(arguments.run, config, model)
+    try:
+        finals = export.export(model, thresholds, arguments.out, name, version, options, told)
+    except ExportStopped as error:
+        raise ExportStopped(f"{error}; nothing was published") from error
+    for final in finals:
+        print(f"exported: {final}")
+    if "onnx" in extra:
+        path = os.path.join(finals[0], formats.ONNX)
+        print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(
+            path, size, model.channels, batch_sizes, arguments.precision))
+    print(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
+    return 0
+
+
+def extra_formats(arguments):
+    """What --format asks for beside the SavedModel. InputError where it does not go with the other flags."""
+    formats = list(dict.fromkeys(part.strip() for part in arguments.format.split(",")))
+    for name in formats:
+        if name not in ("saved_model", "onnx", "tftrt"):
+            raise InputError(f"--format {arguments.format}: expected some of saved_model, onnx, tftrt")
+    extra = tuple(name for name in formats if name != "saved_model")
+    lower = arguments.precision != "fp32"
+    if lower and not extra:
+        raise InputError(f"--precision {arguments.precision} is for --format onnx and tftrt; the SavedModel stays fp32")
+    if lower and not arguments.calibration_data:
+        raise InputError(f"--precision {arguments.precision} needs --calibration-data DIR, to compare it with fp32 on")
+    if arguments.calibration_data and not lower:
+        raise InputError("--calibration-data is for --precision fp16 and int8")
+    return extra
+
+
+def numbers(flag, text):
+    """The distinct whole numbers of a flag, 1 or more each, in order."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"{flag} {text}: expected whole numbers from 1 on, separated by commas")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def picture_size(arguments, config):
+    """(H, W) of --image-size or as trained. InputError where the network cannot take it."""
+    if arguments.image_size is None:
+        return config.data.image_size
+    parts = arguments.image_size.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
+    size = tuple(int(part) for part in parts)
+    if size != config.data.image_size and config.network.bottleneck == "drae":
+        raise InputError(f"--image-size {arguments.image_size}: a network with the dense bottleneck (drae) takes "
+                         f"pictures of {','.join(map(str, config.data.image_size))} only")
+    try:
+        return configuration.replace(config, data__image_size=size).data.image_size
+    except InputError as error:
+        raise InputError(f"--image-size {arguments.image_size}: {error}") from None
+
+
+def default_name(config):
+    """The data folder's name as far as a server and a shell take it, or "grdnet"."""
+    folder = os.path.basename(os.path.normpath(config.data.root or ""))
+    name = "".join(character if character.isascii() and character.isalnum() or character in "_-." else "_"
+                   for character in folder).lstrip("_-.")
+    return name if name and name != server_files.FOLDER else "grdnet"
+
+
+def check_weights(run):
+    """InputError if the run has no weights yet or they are damaged, before TensorFlow is imported."""
+    path = os.path.join(run, run_folder.BEST)
+    if not os.path.isfile(path):
+        raise InputError(f"{run}: no trained weights yet ({run_folder.BEST} is missing)")
+    read_arrays(path)
+
+
+def find_thresholds(run, config, model, size):
+    """What is kept with the run; for another size, or where nothing is kept, fitted on the held-out pictures."""
+    from ..evaluation import calibration
+    from ..evaluation.predict import Predictor
+    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    from ..model.weights import network_arrays
+    from ..serving import folding
+    from ..storage import fingerprint
+
+    weights, as_trained = fingerprint(network_arrays(model)), size == config.data.image_size
+    kept = calibration.load(run, weights) if as_trained else {}
+    if "image" in kept:
+        return kept
+    records = run_folder.held_out(run, config, config.data.root or "")
+    if not records:
+        what = "" if as_trained else " and this size"
+        raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
+                         f"it held out in {config.data.root}; evaluate.py --run {run} --data DIR fits one")
+    predictor = Predictor(model if as_trained else folding.inference_half(model, size))
+    found = calibration.fit(predictor, {IMAGE_METHOD: records, PIXEL_METHOD: records})
+    if as_trained:
+        calibration.keep(run, found, weights)
+    return found
+
+
+def about(run, config, model):
+    """What the manifest says of the run: configuration, weights, the last evaluation of these weights, the versions."""
+    from ..model.weights import network_arrays
+    from ..storage import fingerprint
+
+    metrics, weights = None, fingerprint(network_arrays(model))
+    path = os.path.join(run, "evaluation", report.REPORT)
+    if os.path.isfile(path):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                found = json.load(stream)
+            if found.get("weights_sha256") == weights:  # else it tells of other weights: the run was trained on since
+                metrics = {key: found[key] for key in MEASURED_ON}
+                metrics.update((key, value) for key, value in found.items() if isinstance(value, (int, float)))
+        except (OSError, ValueError, KeyError, AttributeError):
+            raise InputError(f"{path}: damaged; run evaluate.py again, or delete it") from None
+    environment = run_folder.environment()
+    del environment["arguments"]
+    return {"run": os.path.basename(os.path.abspath(run)), "weights_sha256": weights,
+            "config": config.model_dump(), "metrics": metrics, "environment": environment}

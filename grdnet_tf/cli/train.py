@@ -1,0 +1,117 @@
+"""Train GRD-Net on a folder of defect-free pictures: config -> run folder -> trained weights and summary."""
+import argparse
+import json
+import os
+import sys
+
+from .. import config as configuration
+from ..console import ended
+from ..errors import InputError, TrainingStopped
+from ..training import prepare, run_folder
+
+DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
+CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps", "data.root",
+              "data.cache", "data.cache_gb", "data.parallel_calls")
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="grdnet train", description=__doc__)
+    parser.add_argument("--data", metavar="DIR",
+                        help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
+                        f"{DEMO_DATA})")
+    parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
+    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper or draem, or a YAML "
+                        "file of what differs from the defaults")
+    parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
+                        help="one key of the configuration, repeatable")
+    parser.add_argument("--epochs", type=int, help="train.epochs")
+    parser.add_argument("--seed", type=int, help="train.seed")
+    parser.add_argument("--precision", choices=("float32", "mixed_float16", "mixed_bfloat16"), help="train.precision")
+    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=None, help="train.jit: XLA on or off")
+    parser.add_argument("--deterministic", action="store_true", default=None, help="the same bits in every run, slower")
+    parser.add_argument("--strategy", choices=("none", "mirrored", "multiworker"), help="train.strategy")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --run")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    return ended(lambda: run(arguments))
+
+
+def run(arguments) -> int:
+    config = resume_config(arguments) if arguments.resume else new_config(arguments)
+    if arguments.print_config:
+        print(configuration.to_yaml(config), end="")
+        return 0
+    if not arguments.run:
+        raise InputError("--run RUN is missing: the folder to write the run to")
+    try:
+        return train(config, arguments.run, arguments.resume)
+    except TrainingStopped as error:
+        kept = os.path.join(arguments.run, run_folder.CHECKPOINTS)
+        raise TrainingStopped(f"{error}; the last good checkpoint is in {kept}") from error
+
+
+def overrides(arguments):
+    """--set and the flags that stand for one key, as section.key=value."""
+    flags = {"epochs": arguments.epochs, "seed": arguments.seed, "precision": arguments.precision,
+             "jit": {True: "on", False: "off", None: None}[arguments.jit], "deterministic": arguments.deterministic,
+             "strategy": arguments.strategy}
+    found = arguments.set + [f"train.{key}={value}" for key, value in flags.items() if value is not None]
+    return found + ([f"data.root={json.dumps(os.path.abspath(arguments.data))}"] if arguments.data is not None else [])
+
+
+def new_config(arguments):
+    """Defaults, then the config file (the demo's, if there is neither a file nor data), then --set and the flags."""
+    file = arguments.config
+    if file is None and arguments.data is None:
+        file = DEMO_CONFIG
+    config = configuration.load_config(file, overrides(arguments))
+    # Absolute, so that the run's config.yaml means the same folders wherever it is used.
+    folders = {"data__root": config.data.root, "noise__textures": config.noise.textures}
+    return configuration.replace(config, **{key: os.path.abspath(path) for key, path in folders.items() if path})
+
+
+def resume_config(arguments):
+    """The run's own configuration; what is given beside it may only name what a run can change on its way."""
+    if not arguments.run:
+        raise InputError("--resume needs --run RUN")
+    stored = run_folder.read_config(arguments.run)
+    file = arguments.config or os.path.join(arguments.run, run_folder.CONFIG)
+    config = configuration.load_config(file, prepare.measured(stored) + overrides(arguments))
+    if config.data.channels == "auto":
+        config = configuration.replace(config, data__channels=stored.data.channels)
+    if config.data.root is None:
+        config = configuration.replace(config, data__root=stored.data.root)
+    for key, (ours, theirs) in configuration.differences(config, stored).items():
+        if key not in CHANGEABLE:
+            what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
+            raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
+    return config
+
+
+def train(config, folder, resume) -> int:
+    """Judge the data, then import TensorFlow and train: a wrong path is answered at once."""
+    if config.data.root is None:
+        config = configuration.replace(config, data__root=demo_set())
+    data = prepare.training_data(config)
+    config = configuration.replace(config, data__channels=str(data.channels))
+    if not resume:
+        run_folder.check_new(run_folder.worker_folder(folder, config))
+        config = prepare.oriented(config, data)
+    from ..training import fit
+
+    return fit.run(config, data, folder, resume)
+
+
+def demo_set():
+    """The embedded demo set, drawn into the current folder the first time."""
+    from ..demo.dataset import write_demo
+
+    root = os.path.abspath(DEMO_DATA)
+    if not os.path.isdir(root):
+        print(f"drawing the demo set into {root}", file=sys.stderr)
+        write_demo(root)
+    return root

@@ -1,0 +1,27 @@
+"""What every command prints alike, and how it ends. No TensorFlow."""
+import logging
+import sys
+
+from .errors import ExportStopped, InputError, TrainingStopped
+
+
+def ended(action) -> int:
+    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        return action()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (TrainingStopped, ExportStopped) as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+
+
+def aligned(lines) -> str:
+    """Rows of cells as text in columns, the first to the left."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(line[0].ljust(widths[0]) + "  " + "  ".join(c.rjust(w) for c, w in zip(line[1:], widths[1:]))
+                     for line in lines)

@@ -1,0 +1,80 @@
+"""Random rotation, flips and crop of picture and region of interest together (the paper: a turn in [-pi/2, pi/2])."""
+from __future__ import annotations
+
+import warnings
+from typing import Optional, Tuple
+
+import tensorflow as tf
+
+from ..compat import KERAS_3
+
+_STREAM = 0xA061  # folded into the sample's seed, so that noise and augmentation share no numbers
+
+
+def augment(image, roi, seed, **options):
+    """One sample, turned by an angle from [-rotation, rotation] rad, flipped and cropped, image and ROI together.
+
+    image (H, W, C) float32, resampled bilinearly; roi (H, W, 1), nearest neighbour; seed (2,) int32, of which all
+    numbers drawn are a pure function; options as `augment_batch` has them. Both get the same `border`: "reflect",
+    "nearest" and "wrap" continue the picture and the ROI along with it; "constant" is black, and outside the ROI.
+    Returns (image, roi), (h, w, C) and (h, w, 1) with a `crop` of (h, w).
+    """
+    images, rois = augment_batch(image[None], roi[None], seed[None], **options)
+    return images[0], rois[0]
+
+
+def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool, flip_vertical: bool, border: str,
+                  crop: Optional[Tuple[int, int]] = None, turned: float = 1.0):
+    """`augment` of a batch: (B, H, W, C), (B, H, W, 1) or None, (B, 2) -> the same. Each sample has its own seed.
+
+    Only a share of `turned` is turned. The others keep every pixel as it is: a turn blurs a picture a little, and a
+    network that sees none but blurred ones takes the grain of the pictures to be inspected for something new.
+    `crop` (h, w) keeps a window of that size, at a whole-pixel place that is uniform in the turned and flipped picture.
+    """
+    if not (rotation or flip_horizontal or flip_vertical or crop):
+        return images, rois
+    numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([6], tf.random.experimental.stateless_fold_in(
+        seed, _STREAM)), seeds, fn_output_signature=tf.float32)  # (B, 6): 1 ms a batch
+    angles = tf.where(numbers[:, 5] < turned, rotation * (2.0 * numbers[:, 0] - 1.0), 0.0)
+    transforms = _transforms(angles, tf.logical_and(numbers[:, 1] < 0.5, flip_horizontal),
+                             tf.logical_and(numbers[:, 2] < 0.5, flip_vertical), tf.shape(images)[1:3])
+    if crop:
+        room = [float(side - kept + 1) for side, kept in zip(images.shape[1:3], crop)]
+        transforms = _shifted(transforms, tf.floor(numbers[:, 3] * room[0]), tf.floor(numbers[:, 4] * room[1]))
+    images = _warp(images, transforms, "bilinear", border, crop)
+    return images, rois if rois is None else _warp(rois, transforms, "nearest", border, crop)
+
+
+def _shifted(transforms, y, x):
+    """The same transforms with the output's (0, 0) at (x, y) of what they gave before."""
+    a0, a1, a2, b0, b1, b2, zero, _ = tf.unstack(transforms, axis=1)
+    return tf.stack([a0, a1, a2 + a0 * x + a1 * y, b0, b1, b2 + b0 * x + b1 * y, zero, zero], 1)
+
+
+def _transforms(angles, flip_x, flip_y, size):
+    """(B, 8): output (x, y) -> input (a0 x + a1 y + a2, b0 x + b1 y + b2): a turn about the centre, then the flips.
+
+    Without flips it is the matrix of `tfa.image.rotate`. A flip maps x to (W - 1) - x: composed here rather than
+    done apart, it costs nothing, and the picture is still resampled once.
+    """
+    height, width = tf.unstack(tf.cast(size, tf.float32) - 1.0)
+    cos, sin = tf.cos(angles), tf.sin(angles)
+    x_offset = (width - (cos * width - sin * height)) / 2.0
+    y_offset = (height - (sin * width + cos * height)) / 2.0
+    x_row = tf.stack([cos, -sin, x_offset], 1)  # (B, 3)
+    y_row = tf.stack([sin, cos, y_offset], 1)
+    x_row = tf.where(flip_x[:, None], tf.stack([0.0, 0.0, width]) - x_row, x_row)
+    y_row = tf.where(flip_y[:, None], tf.stack([0.0, 0.0, height]) - y_row, y_row)
+    return tf.concat([x_row, y_row, tf.zeros_like(x_row[:, :2])], 1)
+
+
+def _warp(images, transforms, interpolation, border, size=None):
+    size = tf.shape(images)[1:3] if size is None else tf.constant(size)
+    if KERAS_3:  # where tensorflow-addons cannot be installed: the op that it calls
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=images, transforms=transforms, output_shape=size, fill_value=0.0,
+            interpolation=interpolation.upper(), fill_mode=border.upper())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces the end of its support at every import
+        import tensorflow_addons
+    return tensorflow_addons.image.transform(images, transforms, interpolation, border, output_shape=size)

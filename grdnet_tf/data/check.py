@@ -1,0 +1,144 @@
+"""A look at a data folder before hours of training: what is there, what is wrong, what will not survive the resize.
+
+Every picture, mask and ROI is read once or twice; nothing is written.
+"""
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from skimage.measure import label
+
+from ..errors import InputError
+from .files import read_picture, read_region
+from .records import duplicates, inspect, list_mvtec
+
+SHOWN = 10  # files named of a kind; the others are counted
+
+
+class Check(NamedTuple):
+    """`facts`: a table, its heading first. `errors`: what stops training or evaluation. `warnings`: what misleads."""
+    facts: List[List[str]]
+    errors: List[str]
+    warnings: List[str]
+
+
+class Facts(NamedTuple):
+    """Of one record: size of the picture, channels, bits; area of the smallest defect in its own pixels, pixels of the
+    mask after the resize, share of the picture that the ROI covers: None where there is no mask or ROI."""
+    size: Tuple[int, int]
+    channels: int
+    depth: int
+    smallest: Optional[int]
+    resized: Optional[int]
+    roi: Optional[float]
+
+
+def check(root, image_size=(256, 256)) -> Check:
+    """Look at `root` (MVTec layout) for training at `image_size`. InputError if it is no folder at all."""
+    if not os.path.isdir(root):
+        raise InputError(f"{root}: folder not found")
+    facts, errors, warnings, splits = [], [], [], {}
+    for split in ("train", "test"):
+        if split == "test" and not os.path.isdir(os.path.join(root, split)):
+            warnings.append("no test folder: a run can be trained, but not evaluated")
+            continue
+        try:
+            records = list_mvtec(root, split)
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        splits[split] = _usable(records, errors)
+    facts.append(["folder", "images", "size", "channels", "bits", "masks", "smallest defect", "ROI covers"])
+    for split, records in splits.items():
+        for folder in sorted({record.defect for record in records}):
+            chosen = [record for record in records if record.defect == folder]
+            facts.append(_describe(f"{split}/{folder}", chosen, image_size, warnings))
+    _compare(splits, warnings)
+    return Check(facts, errors, warnings)
+
+
+def measure(record, image_size) -> Facts:
+    """Raises BadImage."""
+    pixels = read_picture(record.image)
+    smallest = resized = roi = None
+    if record.mask:
+        mask = read_region(record.mask)
+        smallest = _smallest(label(mask, connectivity=2))
+        resized = int(nearest(mask, image_size).sum())
+    if record.roi:
+        roi = float(read_region(record.roi).mean())
+    return Facts(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, smallest, resized, roi)
+
+
+def nearest(mask, image_size):
+    """(H, W) resized as training and evaluation resize masks: each new pixel takes the old one under its centre."""
+    rows, columns = (np.floor((np.arange(new) + 0.5) * old / new).astype(int)
+                     for old, new in zip(mask.shape, image_size))
+    return mask[rows][:, columns]
+
+
+def _usable(records, errors):
+    """The records whose files can be used; the others are named in `errors`."""
+    try:
+        inspection = inspect(records, "skip", 1.0)
+        usable, bad = inspection.records, [f"{path}: {reason}" for path, reason in inspection.skipped]
+    except InputError as whole:  # colour and grey mixed, or nothing is left: then one by one
+        usable, bad = [], []
+        for record in records:
+            try:
+                usable += inspect([record]).records
+            except InputError as error:
+                bad.append(str(error))
+        if usable:
+            errors.append(str(whole))
+    errors += _shortened(bad)
+    return usable
+
+
+def _describe(name, records, image_size, warnings):
+    """One line of the table; warns of masks that vanish."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(lambda record: measure(record, image_size), records))
+    vanished = [record.mask for record, fact in zip(records, found) if fact.resized == 0]
+    size = " x ".join(map(str, image_size))
+    warnings += _shortened([f"{path}: nothing of this mask is left at {size}" for path in vanished])
+    sizes = sorted({fact.size for fact in found})
+    shown = "{1} x {0}".format(*sizes[0])
+    if len(sizes) > 1:
+        shown = f"{len(sizes)} sizes, {shown} to " + "{1} x {0}".format(*sizes[-1])
+    masks = [fact for fact in found if fact.smallest is not None]
+    rois = [fact.roi for fact in found if fact.roi is not None]
+    return [name, str(len(found)), shown, "/".join(sorted({str(fact.channels) for fact in found})),
+            "/".join(sorted({str(fact.depth) for fact in found})), str(len(masks)) if masks else "-",
+            f"{min(fact.smallest for fact in masks)} px" if masks else "-",
+            f"{min(rois):.0%} to {max(rois):.0%}" if rois else "-"]
+
+
+def _compare(splits, warnings):
+    """What one split lets expect of the other."""
+    train, test = splits.get("train", []), splits.get("test", [])
+    if train and test:
+        warnings += _shortened([f"{ours} and {theirs} are the same picture: in training and test"
+                                for ours, theirs in duplicates(train, test)])
+        with_roi = [name for name, records in splits.items() if any(record.roi for record in records)]
+        if len(with_roi) == 1:
+            warnings.append(f"only {with_roi[0]} has ROIs")
+    if len(train) == 1:
+        warnings.append("train/good holds one picture: none can be held out to validate on")
+    if test:
+        labels = {record.label for record in test}
+        if len(labels) == 1:
+            kind = "defective" if 1 in labels else "good"
+            warnings.append(f"test holds {kind} pictures only: no AUROC can be given")
+        for defect in sorted({record.defect for record in test if record.label and not record.mask}):
+            warnings.append(f"test/{defect} has no masks: it is left out of the pixel figures")
+
+
+def _smallest(labels):
+    areas = np.bincount(labels.ravel())[1:]
+    return int(areas.min()) if len(areas) else 0
+
+
+def _shortened(lines):
+    return lines[:SHOWN] + ([f"... and {len(lines) - SHOWN} more of this kind"] if len(lines) > SHOWN else [])

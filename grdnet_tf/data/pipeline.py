@@ -1,0 +1,275 @@
+"""Records to `tf.data`: decode, cache, shuffle, augment, batch.
+
+    TrainingStream       endless, shuffled, augmented     {"image", "roi", "seed"}  (+ "noisy", "mask" from `perturb`)
+    held_out_dataset     one pass in order, not augmented, the same keys, fixed seeds
+    evaluation_dataset   one pass in order                {"image", "roi", "mask", "index"}
+
+"image" (B, H, W, C) float32 in [0, 1], "roi" and "mask" (B, H, W, 1) float32 in {0, 1}, "seed" (B, 2) int32.
+
+Order and augmentation are pure functions of (seed, pass, record), where a *pass* is one shuffled permutation of the
+records: the stream can start at any step, at no cost, and depends neither on parallelism nor on the cache.
+"""
+from __future__ import annotations
+
+import logging
+import math
+import os
+import weakref
+from typing import Callable, List, Optional, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import InputError
+from ..options import Data
+from .augmentation import augment_batch
+from .decoding import Size, as_pair, load_image, load_mask, read_image, read_region, resize
+from .records import Record
+
+logger = logging.getLogger(__name__)
+
+_SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
+PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
+
+
+# Order ---------------------------------------------------------------------------------------------------------------
+
+
+def steps_per_pass(n: int, batch_size: int) -> int:
+    """Whole batches in one pass over `n` records; what remains is left out, other records each time."""
+    if n < batch_size:
+        raise InputError(f"{n} pictures to train on, fewer than train.batch_size = {batch_size}")
+    return n // batch_size
+
+
+def batch_records(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Indices of the records that `TrainingStream` puts into the batch of global step `step`, (batch_size,) int64."""
+    number, position = divmod(step, steps_per_pass(n, batch_size))
+    with tf.device("CPU:0"):  # where tf.data runs: another device may have another generator
+        return _permutation(n, seed, number).numpy()[position * batch_size:(position + 1) * batch_size]
+
+
+def _permutation(n, seed, number):
+    return tf.random.experimental.stateless_shuffle(
+        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(_pass_seed(seed, number), tf.int32), _SHUFFLE]))
+
+
+def _pass_seed(seed, number):
+    """seed * 1000003 + number, wrapped to what an int32 holds; for Python integers and int64 tensors."""
+    return (seed * 1000003 + number + 2**31) % 2**32 - 2**31
+
+
+def _order(n, batch_size, seed, start_step):
+    """Endless data set of (sample seed (2,) int32, index () int64)."""
+    steps = steps_per_pass(n, batch_size)
+    first, skipped = divmod(start_step, steps)
+
+    def one_pass(number):
+        begin = tf.where(tf.equal(number, first), skipped * batch_size, 0)
+        indices = _permutation(n, seed, number)[begin:steps * batch_size]
+        seeds = tf.stack([tf.fill(tf.shape(indices), tf.cast(_pass_seed(seed, number), tf.int32)),
+                          tf.cast(indices, tf.int32)], 1)
+        return tf.data.Dataset.from_tensor_slices((seeds, indices))
+
+    return tf.data.Dataset.range(first, 2**62).flat_map(one_pass)
+
+
+# Data sets -----------------------------------------------------------------------------------------------------------
+
+
+class TrainingStream:
+    """All that a run asks of its training pictures: whole batches in one pass, the batches, the files of a batch.
+
+    Args:
+      records: the pictures.
+      data: how they are read and varied.
+      channels, depth: 1 or 3; 8 or 16, of the cache.
+      perturb: batch -> batch with "noisy" and "mask", run after batching, in parallel.
+
+    Raises: InputError for fewer records than one batch.
+    """
+
+    def __init__(self, records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
+                 perturb: Optional[Callable] = None):
+        self.records, self.data, self.channels, self.depth = records, data, channels, depth
+        self.batch_size, self.seed, self.perturb = batch_size, seed, perturb
+        self.steps = steps_per_pass(len(records), batch_size)
+
+    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+        """Endless training batches from global step `start_step` on; see the top of this file.
+
+        Started at step k it yields what the stream started at 0 yields after k batches. The sample seed is
+        [seed * 1000003 + pass, record]. With a `crop` (h, w) the batches are windows of that size.
+
+        Raises: InputError, while the cache is filled, for a file that cannot be loaded.
+        """
+        d = self.data
+        samples = _order(len(self.records), self.batch_size, self.seed, start_step)
+        decoded = _batches(samples, self.records, d, self.channels, self.depth, self.batch_size, drop_remainder=True)
+        continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
+
+        def finish(seeds, images, rois=None):
+            images = _unit(images, self.depth)
+            if rois is None and not continued:
+                rois = tf.ones_like(images[..., :1])
+            images, rois = augment_batch(images, rois, seeds, rotation=d.rotation, turned=d.turned, border=d.border,
+                                         crop=d.crop, flip_horizontal=d.flip_horizontal, flip_vertical=d.flip_vertical)
+            return _batch(seeds, images, rois, self.perturb)
+
+        return _finished(decoded, finish, d.parallel_calls)
+
+    def files(self, step: int) -> List[str]:
+        """The paths of the pictures in the batch of global step `step`."""
+        return [self.records[i].image for i in batch_records(len(self.records), self.batch_size, self.seed, step)]
+
+
+def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
+                     views: int = 0, perturb: Optional[Callable] = None) -> tf.data.Dataset:
+    """All `records` once, in order, as they are; keys as in training, sample seed of "pass" -1.
+
+    With `views` each comes as often as it takes to show so many at least, in whole batches: no replica is left without a
+    picture. The same at every iteration, so that what `perturb` draws is a fixed validation set.
+    """
+    if views:
+        views = -(-max(views, len(records)) // batch_size) * batch_size
+        records = (list(records) * -(-views // len(records)))[:views]
+    indices = tf.data.Dataset.range(len(records))
+    samples = indices.map(lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i))
+    decoded = _batches(samples, records, data.replace(cache="none"), channels, depth, batch_size, drop_remainder=False)
+    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth), rois, perturb),
+                     data.parallel_calls)
+
+
+def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels: int, batch_size: int,
+                       parallel_calls: Optional[int] = None) -> tf.data.Dataset:
+    """All `records` once, in order: {"image", "roi" (ones if none), "mask" (zeros if none), "index" (B,) int32}."""
+    load = _loader(records, image_size, channels)
+    mask = _region_loader([record.mask for record in records], image_size, missing=0)
+
+    def sample(index):
+        pixels, peak, roi = load(index)
+        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(mask(index), tf.float32),
+                "index": tf.cast(index, tf.int32)}
+
+    dataset = tf.data.Dataset.range(len(records)).map(sample, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE)
+    return _with_options(dataset.batch(batch_size).prefetch(PREFETCH))
+
+
+def _batches(samples, records, data, channels, depth, batch_size, drop_remainder):
+    """(seed, index) -> batches of (seeds, images, rois): the integers, decoded or from RAM; no `rois` if none has."""
+    image_size = data.image_size
+    load = _loader(records, image_size, channels)
+    has_roi = any(record.roi for record in records)
+    dtype = {8: tf.uint8, 16: tf.uint16}[depth]
+
+    def integers(index):
+        pixels, peak, roi = load(index)
+        with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
+            pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
+        return (pixels, roi) if has_roi else (pixels,)
+
+    shapes = [(*as_pair(image_size), channels), (*as_pair(image_size), 1)][:1 + has_roi]
+    parallel = data.parallel_calls or tf.data.AUTOTUNE
+    gigabytes = len(records) * sum(math.prod(shape) * size for shape, size in zip(shapes, (depth // 8, 1))) / 1e9
+    in_ram = data.cache == "ram" or (data.cache == "auto" and gigabytes <= data.cache_gb)
+    logger.info("%d pictures, %.2f GB decoded: %s (data.cache = %s, data.cache_gb = %g)", len(records), gigabytes,
+                "kept in RAM" if in_ram else "read again in every pass", data.cache, data.cache_gb)
+    if not in_ram:
+        samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
+        return samples.batch(batch_size, drop_remainder)
+
+    kept = _Cache(len(records), shapes, (dtype, tf.uint8))
+    try:
+        kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
+    except tf.errors.OpError:
+        _name_bad_file(records, integers, image_size, channels)
+        raise
+    return samples.batch(batch_size, drop_remainder).map(
+        lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
+
+
+class _Cache:
+    """One integer array (N, H, W, C) for all pictures, and one for the ROIs if there are any.
+
+    A NumPy array behind a host function: a captured tensor of gigabytes is copied whenever tf.data rewrites its graph
+    (for each iterator, replica or deterministic run), measured at 2 s a gigabyte and twice the memory.
+    """
+
+    def __init__(self, n, shapes, dtypes):
+        self.shapes, self.dtypes = shapes, dtypes[:len(shapes)]
+        self.arrays = [np.empty((n, *shape), dtype.as_numpy_dtype) for shape, dtype in zip(shapes, self.dtypes)]
+
+    def fill(self, dataset):
+        position = 0
+        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
+            for array, part in zip(self.arrays, parts):
+                array[position:position + len(part)] = part
+            position += len(parts[0])
+
+    def gather(self, indices):
+        """Batches of what lies at `indices`, as an op of the graph being built, which keeps this cache alive.
+
+        TensorFlow never forgets a host function, so the function holds the arrays weakly and the graph owns them: they
+        go when the data set goes, else every data set would leave its gigabytes behind.
+        """
+        tf.compat.v1.get_default_graph().grdnet_cache = self
+        weakly = weakref.ref(self)
+        found = tf.numpy_function(lambda i: [array[i] for array in weakly().arrays], [indices], self.dtypes)
+        return [tf.ensure_shape(part, (indices.shape[0], *shape)) for part, shape in zip(found, self.shapes)]
+
+
+def _name_bad_file(records, integers, image_size, channels):
+    """Raise InputError for the first file that fails: TensorFlow does not say which one it was."""
+    for index, record in enumerate(records):
+        load_image(record.image, image_size, channels)
+        load_mask(record.roi, image_size)
+        try:
+            integers(tf.constant(index, tf.int64))
+        except tf.errors.OpError:
+            raise InputError(f"{record.image}: a 16 bit picture among pictures of 8 bit") from None
+
+
+def _loader(records, image_size, channels):
+    """index -> (whole numbers (H, W, C) float32, their peak, roi (H, W, 1) uint8)."""
+    paths = [record.image for record in records]
+    tiff = any(path.lower().endswith((".tif", ".tiff")) for path in paths)
+    paths = tf.constant([os.fsencode(path) for path in paths])
+    roi = _region_loader([record.roi for record in records], image_size, missing=1)
+
+    def load(index):
+        pixels, peak = read_image(paths[index], channels, tiff)
+        return resize(pixels, image_size, channels), peak, roi(index)
+
+    return load
+
+
+def _region_loader(paths, image_size, missing):
+    """index -> (H, W, 1) uint8 in {0, 1}; all `missing` where the path is None."""
+    blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
+    if not any(paths):
+        return lambda index: blank
+    host = any(path and not path.lower().endswith(".png") for path in paths)
+    names = tf.constant([os.fsencode(path or "") for path in paths])
+    return lambda index: tf.cond(tf.equal(names[index], b""), lambda: blank,
+                                 lambda: read_region(names[index], image_size, host))
+
+
+def _unit(images, depth):
+    return tf.cast(images, tf.float32) / (255.0 if depth == 8 else 65535.0)
+
+
+def _batch(seeds, images, rois, perturb):
+    rois = tf.ones_like(images[..., :1]) if rois is None else tf.cast(rois, tf.float32)
+    batch = {"image": images, "roi": rois, "seed": seeds}
+    return perturb(batch) if perturb else batch
+
+
+def _finished(batches, finish, parallel_calls):
+    return _with_options(batches.map(finish, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE).prefetch(PREFETCH))
+
+
+def _with_options(dataset):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA  # batches, not files
+    return dataset.with_options(options)

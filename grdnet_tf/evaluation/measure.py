@@ -1,0 +1,110 @@
+"""Predict a data set, image by image, and measure the result. What the figures mean: `figures`.
+
+Images stream through; what is kept is one `Row` an image and one `PixelHistogram` a type of defect.
+"""
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from ..errors import InputError
+from ..model.scoring import anomaly_score
+from . import figures
+from .histogram import PixelHistogram
+from .regions import connected, describe, label_found, match
+
+
+class Seen(NamedTuple):
+    """One image as it was predicted; `anomaly_map` raw, arrays (H, W) but for the two pictures (H, W, C)."""
+    record: object
+    image: np.ndarray
+    reconstruction: np.ndarray
+    anomaly_map: np.ndarray
+    roi: Optional[np.ndarray]   # bool; None: the record has none
+    mask: Optional[np.ndarray]  # bool; None: not known where the defect is
+    score: float
+    score_roi: float            # of the map cut by the ROI
+
+    def cut(self, array):
+        """`array` (H, W), a map or a mask, with nothing outside the ROI."""
+        return array if array is None or self.roi is None else array * self.roi
+
+
+class Evaluation(NamedTuple):
+    """`report` is plain data, ready for JSON; `rows` one `figures.Row` an image."""
+    report: dict
+    rows: list
+
+
+def scan(predict, batches, records, pool):
+    """Yields `Seen` for each record, in the order of `batches`.
+
+    Args:
+      predict: images (B, H, W, C) -> (reconstruction, anomaly_map (B, H, W, 1) raw, score (B,)).
+      batches: dicts {"image", "roi", "mask", "index"} as `pipeline.evaluation_dataset` makes them of `records`.
+      pool: side of the score's average pool.
+
+    Raises: InputError naming the image whose map holds NaN or leaves [0, 1].
+    """
+    for batch in batches:
+        reconstructions, maps, scores = (np.asarray(part, np.float32) for part in predict(batch["image"]))
+        chosen = [records[i] for i in np.asarray(batch["index"])]
+        for record, single in zip(chosen, maps):
+            if not (single.min() >= 0 and single.max() <= 1):
+                what = "holds NaN" if np.isnan(single).any() else "leaves [0, 1]"
+                raise InputError(f"{record.image}: the anomaly map {what}; the run's weights cannot be used")
+        cut = np.asarray(anomaly_score(maps, pool, batch["roi"])) if any(record.roi for record in chosen) else scores
+        images, rois, masks = (np.asarray(batch[name]) for name in ("image", "roi", "mask"))
+        for i, record in enumerate(chosen):
+            known = record.mask is not None or not record.label
+            yield Seen(record, images[i], reconstructions[i], maps[i, ..., 0],
+                       rois[i, ..., 0] > 0 if record.roi else None, masks[i, ..., 0] > 0 if known else None,
+                       float(scores[i]), float(cut[i] if record.roi else scores[i]))
+
+
+def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1, um_per_pixel=None,
+             resamples=1000) -> Evaluation:
+    """All figures of `predict` on `records`.
+
+    Args:
+      predict, batches, records, pool: as of `scan`.
+      thresholds: as `calibration.calibrate` gives them; without them no decisions and no regions.
+      min_area: pixels; a smaller found region does not count.
+      um_per_pixel: function of a record, (height, width) in um of a pixel of its map; None: not known.
+      resamples: of the bootstrap intervals.
+    """
+    rows, histograms, lost = [], {}, []
+    has_roi = any(record.roi for record in records)
+    level = (thresholds or {}).get("pixel_roi" if has_roi else "pixel", {}).get("value")
+    for seen in scan(predict, batches, records, pool):
+        record = seen.record
+        if record.label and seen.mask is not None and not seen.mask.any():  # too small to survive the resize
+            lost.append(record.image)
+            seen = seen._replace(mask=None)
+        inside = seen.cut(seen.mask)
+        truth = connected(seen.mask) if record.label and seen.mask is not None else None
+        truth_roi = connected(inside) if truth is not None and seen.roi is not None else truth
+        label_roi = record.label if inside is None else int(inside.any())
+        row = figures.Row(record.image, record.defect, record.label, label_roi, seen.score, seen.score_roi)
+        if level is not None:
+            scale = um_per_pixel(record) if um_per_pixel else None
+            row = _with_regions(row, seen, level, min_area, scale, truth_roi)
+        rows.append(row)
+        if seen.mask is not None:
+            histogram = histograms.setdefault(record.defect, PixelHistogram())
+            histogram.add(seen.anomaly_map, seen.mask, seen.roi, truth, truth_roi)
+    if len(rows) != len(records):
+        raise ValueError(f"{len(rows)} images came for {len(records)} records")
+    report = figures.summarise(rows, histograms, thresholds or {}, has_roi, resamples)
+    report["warnings"] = [f"{path}: its mask vanishes when it is resized; the image is left out of the pixel metrics"
+                          for path in lost]
+    unknown = sum(1 for record in records if record.label and record.mask is None)
+    if unknown and any(record.mask for record in records):
+        report["warnings"].append(f"{unknown} defective images have no mask; they are left out of the pixel metrics")
+    return Evaluation(report, rows)
+
+
+def _with_regions(row, seen, level, min_area, scale, truth):
+    amap = seen.cut(seen.anomaly_map)
+    labels = label_found(amap, level, min_area)
+    return row._replace(n_regions=len(np.unique(labels[labels > 0])), regions=describe(labels, amap, scale),
+                        defects=match(truth, labels, scale) if truth is not None else [])

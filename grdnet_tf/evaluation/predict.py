@@ -1,0 +1,87 @@
+"""A trained model over records: resized as in training, or at the pictures' own size in overlapping tiles."""
+from itertools import groupby
+from typing import Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from ..data import pipeline
+from ..data.selection import picture_sizes
+from ..errors import InputError
+from ..model.tiling import predict_tiled
+from ..ops import pooled
+from . import measure
+
+
+class Predictor:
+    """`predict`: images -> (reconstruction, raw anomaly map, score); `batches` and `scan`: of records.
+
+    Args:
+      model: a `GRDNet`.
+      batch: pictures at once, or tiles of one picture.
+      tiles: (side of a tile, overlap): predict the pictures as large as they are; None: resized to the model's size.
+
+    Raises: InputError for tiles that the model cannot take.
+    """
+
+    def __init__(self, model, batch=8, tiles: Optional[Tuple[int, int]] = None):
+        self.model, self.batch, self.tiles, self.pool = model, batch, tiles, model.score_pool
+        self._compiled = {}  # by size of picture: one trace serves batches of any length
+        self._stride = model.total_stride
+        if tiles is not None:
+            side, overlap = tiles
+            if side < 1 or side % self._stride:
+                raise InputError(f"--tiles {side},{overlap}: the tile's side must be divisible by {self._stride}, the "
+                                 "network's total stride")
+            if model.generator.encoder.flatten is not None and (side, side) != model.image_size:
+                height, width = model.image_size
+                raise InputError(f"--tiles {side},{overlap}: a network with the dense bottleneck (drae) takes pictures "
+                                 f"of {height} x {width} only")
+
+    def predict(self, images):
+        if self.tiles is None:
+            return self._network(images)
+        side, overlap = self.tiles
+        return predict_tiled(self._network, images, side, overlap, self.pool, self.batch, self._stride)
+
+    def _network(self, images):
+        shape = (None, *images.shape[1:])
+        if shape not in self._compiled:
+            self._compiled[shape] = tf.function(lambda batch: tuple(self.model(batch, training=False)),
+                                                input_signature=[tf.TensorSpec(shape, tf.float32)])
+        return self._compiled[shape](images)
+
+    def batches(self, records):
+        """Batches as `evaluation.scan` reads them, in the order of `records`."""
+        if self.tiles is None:
+            return self._dataset(records, self.model.image_size, self.batch)
+        return self._own_size(records)
+
+    def scan(self, records):
+        return measure.scan(self.predict, self.batches(records), records, self.pool) if records else iter(())
+
+    def smooth(self, seen):
+        """(H, W): the map of a `measure.Seen`, cut by its ROI, as the score's maximum is taken of it."""
+        return np.asarray(pooled(seen.cut(seen.anomaly_map)[None, ..., None], self.pool))[0, ..., 0]
+
+    def um_per_pixel(self, records, um):
+        """Function of a record: (height, width) in um of a pixel of its map, from `um` of a pixel of its file."""
+        sizes = picture_sizes(records)
+
+        def scale(record):
+            height, width = sizes[record.image]
+            shown = (height, width) if self.tiles else self.model.image_size
+            return um * height / shown[0], um * width / shown[1]
+
+        return scale
+
+    def _dataset(self, records, size, batch):
+        return pipeline.evaluation_dataset(records, image_size=size, channels=self.model.channels, batch_size=batch)
+
+    def _own_size(self, records):
+        sizes, first = picture_sizes(records), 0
+        for size, group in groupby(records, key=lambda record: sizes[record.image]):
+            group = list(group)
+            for batch in self._dataset(group, size, 1):
+                yield dict(batch, index=batch["index"] + first)
+            first += len(group)

@@ -1,0 +1,74 @@
+"""Where to reject, found on good parts alone: a factory has thousands of those and hardly any defect.
+
+A part is rejected when its score is *above* the threshold. With it comes what the good parts seen can promise: the
+Clopper-Pearson interval of the false-reject rate, the rate at which further good parts will be rejected.
+"""
+from typing import NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+from scipy.stats import beta
+
+from ..errors import InputError
+from .metrics import Ranking, f1_max
+
+IMAGE_METHOD, PIXEL_METHOD = "max_normal", "quantile:0.999"
+
+
+class Threshold(NamedTuple):
+    """`value`, how it was found, how many of `n` good samples lie above it, and the rate's 95 % interval (or None)."""
+    value: float
+    method: str
+    n: int
+    above: int
+    false_reject_interval: Optional[Tuple[float, float]] = None
+
+
+def parse(text) -> Tuple[str, Union[None, float, str]]:
+    """"max_normal", "quantile:Q", "target_fpr:P" or "best_f1:DIR" -> (name, number or path). Raises InputError."""
+    name, _, rest = text.partition(":")
+    if (name == "max_normal" and not rest) or (name == "best_f1" and rest):
+        return name, rest or None
+    try:
+        number = float(rest)
+    except ValueError:
+        number = -1.0
+    if name in ("quantile", "target_fpr") and 0 < number < 1:
+        return name, number
+    raise InputError(f"threshold '{text}': expected max_normal, quantile:Q, target_fpr:P (numbers between 0 and 1) or "
+                     "best_f1:DIR")
+
+
+def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
+    """Threshold from the scores of good samples, or for `best_f1`, of good and defective ones.
+
+    `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or
+    below it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `best_f1:...`: the best F1.
+
+    Args:
+      independent: False for pixels: neighbours are not independent samples, so the rate has no such interval.
+
+    Raises: InputError for an unknown method; ValueError where there is nothing to fit on.
+    """
+    name, number = parse(method)
+    score, good = ranking.score[::-1], ranking.good[::-1]
+    n = good.sum()
+    if not n or (name == "best_f1" and not ranking.defective.sum()):
+        raise ValueError(f"{method} needs good samples" + (" and defective ones" if name == "best_f1" else ""))
+    if name == "best_f1":
+        value = f1_max(ranking)[1]
+    elif name == "max_normal":
+        value = score[good > 0][-1]
+    else:
+        share = number if name == "quantile" else 1 - number
+        value = score[np.searchsorted(np.cumsum(good), share * n - 1e-9 * n)]  # a share like 0.9 * 10 must count as 9
+    above = int(good[score > value].sum())
+    interval = clopper_pearson(above, int(n)) if independent else None
+    return Threshold(float(value), method, int(n), above, interval)
+
+
+def clopper_pearson(k, n, level=0.95) -> Tuple[float, float]:
+    """The exact interval of a rate of which k of n were seen (Clopper & Pearson 1934)."""
+    tail = (1 - level) / 2
+    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    return low, high

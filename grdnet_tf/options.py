@@ -1,0 +1,185 @@
+"""Every option of the product: its type, range, default and reason, once.
+
+A section here is a section of the YAML file and of `--set section.key=value` (`config` reads those), and an argument of
+the library: `GRDNet(**options of Network)`, `model.compile(objective=Loss(...), noise=Noise(...))`. A value of another
+type or outside its range is an `InputError` of one line. docs/configuration.md is printed from here (`python -m
+grdnet_tf.config`).
+"""
+from typing import Annotated, Optional, Tuple
+
+from pydantic import Field, StrictBool
+
+from .kinds import Section, choice, number, odd, one_of, option, pair, weights, whole
+
+SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade",
+           "texture")
+SHAPES = ("blob", "line", "spot", "rectangle")
+READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
+MONITORS = ("val_segmentation", "val_image_auroc", "val_pixel_ap", "val_loss", "val_generator", "loss", "segmentation")
+
+Share = number(0.0, 1.0)
+Angle = number(0.0, 3.1415927)
+Widths = Annotated[Tuple[whole(1, 65536), ...], Field(min_length=1)]
+Side = whole(8, 65536)
+Probability = Annotated[Share, Field(description="share of the pictures that are disturbed")]
+Threshold = Annotated[pair(number(-1.0, 1.0)), Field(description="of the noise, which lies in [-1, 1]")]
+Scales = Annotated[pair(whole(0, 5)), Field(description="lattice cells an axis: 2^low .. 2^high")]
+Opacity = Annotated[pair(Share), Field(description="share of the source in the blend (beta): 1 replaces")]
+Blurred = Annotated[Share, Field(description="share of the defects whose edges are blurred by a pixel, as by optics: "
+                                 "a network knows drawn ones by sharp edges")]
+Sources = Annotated[weights(*SOURCES), Field(description="what a defect shows, name: weight; see defects/sources.py")]
+Shapes = Annotated[weights(*SHAPES), Field(description="its outline, name: weight; see defects/shapes.py")]
+
+
+class Data(Section):
+    """Which pictures, at what size, and how they are varied."""
+    root: Optional[str] = option(None, "the data folder; `--data` sets it")
+    image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
+    crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
+    channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
+    held_out: number(0.0, 0.5) = option(0.1, "share of train/good kept for validation and the threshold")
+    cache: choice("auto", "ram", "none") = option(
+        "auto", "where decoded pictures are kept; auto: in RAM if they fit into `cache_gb`")
+    cache_gb: number() = option(4.0, "gigabytes that `cache: auto` may take")
+    rotation: Angle = option(1.5707963, "augmentation turns by [-rotation, rotation] rad (paper, section 7.3)")
+    turned: Share = option(1.0, "share of the pictures that are turned: a turn blurs a little")
+    flip_horizontal: StrictBool = option(True, "half of the pictures are mirrored left to right")
+    flip_vertical: StrictBool = option(True, "half of the pictures are mirrored upside down")
+    orientation: choice("any", "measured") = option(
+        "any", "measured: of the turns and flips only what good pictures show by themselves")
+    border: choice("reflect", "constant", "nearest", "wrap") = option("reflect", "what a turn brings in at the border")
+    on_bad_image: choice("error", "skip") = option("error", "what a file that cannot be used does")
+    max_skipped: Share = option(0.05, "share of skipped pictures that stops the run")
+    parallel_calls: whole() = option(0, "threads of the input pipeline; 0: tf.data decides")
+
+    @property
+    def trained_size(self) -> Tuple[int, int]:
+        """(H, W) of what a training step sees."""
+        return self.crop or self.image_size
+
+
+class Defects(Section):
+    """What synthetic defects are drawn. Pairs are [lowest, highest], drawn uniformly per picture.
+
+    What the shape "blob" covers at one threshold (320 samples of 128 x 128, scales 0-5):
+
+    =====================  ====  ====  ====  ====  ====  ====  ====  =====
+    threshold               0.0   0.1   0.2   0.3   0.4   0.5   0.6    0.7
+    mean share of picture  49 %  38 %  26 %  17 %  10 %   5 %   2 %  0.4 %
+    masks that are empty    0 %   0 %   0 %   2 %   5 %   6 %  10 %   29 %
+    =====================  ====  ====  ====  ====  ====  ====  ====  =====
+
+    A "line" covers about 0.9 %, a "spot" 0.5 %, a "rectangle" 1.1 %; `blurred` adds a pixel all round, `contrast` takes
+    away what does not stand out. An empty mask, and one below `min_area`, leaves the picture as it was, so the share of
+    pictures disturbed stays somewhat below `probability`.
+    """
+    probability: Probability = 0.5
+    threshold: Threshold = (0.2, 0.6)
+    scales: Scales = (0, 5)
+    min_area: whole() = option(8, "pixels; a smaller mask is emptied, its picture stays as it was")
+    opacity: Opacity = (0.2, 1.0)
+    contrast: number() = option(0.0, "by how many standard deviations of its surroundings a defect stands out")
+    blurred: Blurred = 0.0
+    grain: Share = option(0.0, "share of smooth defects over which the picture's own noise goes on")
+    soft_edges: Share = option(0.0, "share of the defects that fade towards their edge, as stains do")
+    matched: Share = option(0.0, "share of pasted defects of the mean colour they cover: structure alone")
+    rotation: Angle = option(1.5707963, "rad, by which the noise is turned")
+    defects: whole(1, 64) = option(1, "in one disturbed picture at most; each further one with chance 1/2")
+    within_roi: Share = option(0.0, "share of the defects inside the region of interest; others anywhere")
+    sources: Sources = {"color_blob": 1.0}
+    shapes: Shapes = {"blob": 1.0}
+
+
+class Noise(Defects):
+    """The training noise, P of the paper."""
+    place: choice("auto", "device", "host") = option(
+        "auto", "device: first op of the training step; host: in tf.data; auto: device with a GPU")
+    textures: Optional[str] = option(None, "folder of pictures for the source `texture`")
+
+
+class Validation(Defects):
+    """The fixed synthetic defects on the held-out pictures: on purpose another family than the training noise."""
+    views: whole(1) = option(64, "disturbed pictures, at least: few held-out ones are shown several times")
+    probability: Probability = 0.7
+    threshold: Threshold = (0.4, 0.7)
+    scales: Scales = (2, 4)
+    opacity: Opacity = (0.3, 1.0)
+    blurred: Blurred = 1.0
+    sources: Sources = {"cut_paste": 1.0, "shade": 1.0, "color_image": 1.0}
+    shapes: Shapes = {"line": 1.0, "spot": 1.0, "rectangle": 1.0}
+
+
+class Network(Section):
+    """The sizes of the five networks. The defaults are the paper's where it gives them (256 x 256: z is 32 x 8 x 8)."""
+    widths: Widths = option((32, 64, 128, 256, 512), "of encoders and decoder, a stage of stride 2 each")
+    stem: whole(0, 65536) = option(32, "width at full resolution; 0: start at stride 2")
+    blocks: whole(1, 64) = option(2, "residual blocks a stage (Fig. 5)")
+    latent: whole(1, 65536) = option(32, "channels (crae) or units (drae) of z")
+    bottleneck: choice("crae", "drae") = option("crae", "crae: convolutional; drae: dense, one picture size only")
+    residual: StrictBool = option(True, "false: the vanilla autoencoder of Table 1")
+    batch_norm: StrictBool = option(True, "batch normalisation in every block; Fig. 5 has none")
+    discriminator_widths: Optional[Widths] = option(
+        (32, 64, 128, 256, 512), "a stage of stride 2 each; null: no discriminator")
+    segmenter_widths: Widths = option((32, 64, 128, 256, 512), "of the U-Net, a level each")
+    segmenter_stride: one_of(1, 2) = option(1, "2: the U-Net starts and ends at half resolution")
+    segmenter_difference: StrictBool = option(
+        False, "show the U-Net |X - X^| besides the two pictures: it learns several times faster")
+    score_pool: odd(1, 4095) = option(21, "pixels, odd: the score is the maximum of the map's average over so many")
+
+    @property
+    def inference_stride(self) -> int:
+        """What both sides of a picture to be judged must be divisible by."""
+        return 2 ** max(len(self.widths), len(self.segmenter_widths) - 1 + (self.segmenter_stride == 2))
+
+    @property
+    def total_stride(self) -> int:
+        """The same of a picture to train on, which the discriminator sees too."""
+        return max(self.inference_stride, 2 ** len(self.discriminator_widths or ()))
+
+
+class Loss(Section):
+    """Weights and readings of the losses; the defaults are the paper's (eq. 1-6)."""
+    adversarial: number() = option(1.0, "w1 of eq. 2, feature matching; 0: no discriminator")
+    contextual: number() = option(50.0, "w2 of eq. 2")
+    encoder: number() = option(1.0, "w3 of eq. 2, between the latents; 0: no second encoder")
+    l1: number() = option(1.0, "wa of eq. 1")
+    l2: number() = option(0.0, "weight of a mean squared difference beside eq. 1: DRAEM has it instead of L1")
+    ssim: number() = option(1.0, "wb of eq. 1")
+    encoder_norm: choice("l1", "l2") = option("l2", "distance of the latents; l2: mean squared, as GANomaly")
+    segmentation: number() = option(1.0, "weight of the segmenter's loss (eq. 6)")
+    roi_reading: choice(*READINGS) = option(
+        "masked_target", "how the region of interest enters the loss; see model/losses.py")
+    overlap: Share = option(1.0, "w of eq. 8, for the readings with overlap")
+    focal_gamma: number(0.0, 100.0) = option(2.0, "gamma of eq. 4")
+    focal_alpha: Optional[Share] = option(
+        None, "weight of defective pixels, 1 - alpha of good ones; null: both weigh 1")
+    segmentation_to_generator: StrictBool = option(
+        False, "whether the segmentation loss trains the generator too; false: two phases")
+
+
+class Train(Section):
+    """How long, how fast, and what a run keeps."""
+    epochs: whole(1) = option(200, "the paper's (section 8.1)")
+    steps_per_epoch: whole() = option(0, "0: one pass over the training pictures")
+    batch_size: whole(1, 65536) = option(16, "of all replicas together")
+    learning_rate: number() = option(1e-4, "of the three Adam optimizers, at its highest")
+    beta_1: number(0.0, 1.0) = option(0.9, "of Adam")
+    clip_norm: number() = option(0.0, "bound of each network's whole gradient; 0: off")
+    ema: number(0.0, 0.99999) = option(0.0, "decay of the averaged weights that validation and the best use; 0: off")
+    schedule: choice("plateau", "cosine") = option(
+        "plateau", "plateau: eq. 7; cosine: to min_learning_rate at the last step")
+    warmup_steps: whole() = option(0, "linear, with the cosine schedule")
+    plateau_patience: whole(1) = option(3, "epochs without a better monitor before eq. 7")
+    plateau_alpha: number() = option(0.1, "eq. 7: lr <- lr * exp(-alpha)")
+    min_learning_rate: number() = option(1e-6, "no schedule goes below")
+    monitor: choice(*MONITORS) = option("val_segmentation", "figure that names the best epoch")
+    early_stopping: whole() = option(0, "epochs without a better monitor that end the run; 0: off")
+    checkpoint_steps: whole() = option(0, "a checkpoint every so many steps within an epoch; 0: at its end")
+    seed: whole() = option(0, "of weights, order, augmentation, noise and the held-out part")
+    precision: choice("float32", "mixed_float16", "mixed_bfloat16") = option(
+        "float32", "of the networks; losses stay float32")
+    jit: choice("auto", "on", "off") = option("auto", "XLA; auto: on a GPU only, slower on a CPU")
+    deterministic: StrictBool = option(False, "the same bits in every run, slower")
+    strategy: choice("none", "mirrored", "multiworker") = option(
+        "none", "mirrored: all GPUs of this machine; multiworker: several machines")
+    image_every: whole() = option(5, "epochs between picture strips in TensorBoard; 0: none")

@@ -1,0 +1,150 @@
+"""Several evaluated runs side by side: one table on the console, one page, one JSON file."""
+import json
+import os
+from html import escape
+from typing import List, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..storage import write_json, write_text
+from . import page
+from .report import PAGE, REPORT
+
+TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
+JSON, HTML = "comparison.json", "comparison.html"
+KEYS = ("image_auroc", "image_ap", "accuracy", "pixel_auroc", "pixel_ap", "aupro")
+# What tells data and repetitions apart, and what changes no figure: not variants of the method.
+NOT_SETTINGS = ("data.root", "train.seed", "train.image_every", "train.checkpoint_steps", "train.deterministic",
+                "data.cache", "data.cache_gb", "data.parallel_calls")
+
+
+class Entry(NamedTuple):
+    """One run: its folder, its configuration as {"section.key": value}, its report and where that lies."""
+    run: str
+    settings: dict
+    report: dict
+    folder: str
+
+
+def read(run, settings, folder=None) -> Entry:
+    """The run's entry, out of RUN/evaluation. InputError if it has not been evaluated."""
+    folder = folder or os.path.join(run, "evaluation")
+    try:
+        with open(os.path.join(folder, REPORT), encoding="utf-8") as stream:
+            return Entry(run, settings, json.load(stream), folder)
+    except (OSError, ValueError):
+        raise InputError(f"{run}: no report in {folder}; run evaluate.py --run {run} first") from None
+
+
+def differing(entries: List[Entry]) -> List[str]:
+    """The settings that are not the same in all runs, but for those of `NOT_SETTINGS`."""
+    keys = sorted({key for entry in entries for key in entry.settings})
+    return [key for key in keys if key not in NOT_SETTINGS
+            and len({repr(entry.settings.get(key)) for entry in entries}) > 1]
+
+
+def suffix(entries) -> str:
+    """The reading that is compared: inside the ROI, if every run has it."""
+    return "_roi" if all(entry.report.get("n_defective_roi") is not None for entry in entries) else ""
+
+
+def lines(entries) -> List[List[str]]:
+    """Table of the runs, its heading first: name, data, seed, what differs, figures."""
+    keys, reading = differing(entries), suffix(entries)
+    rows = [["run", "data", "seed", *(key.split(".", 1)[1] for key in keys), *(key + reading for key in KEYS)]]
+    for entry in entries:
+        rows.append([_name(entry), _data(entry), str(entry.settings.get("train.seed", "")),
+                     *(_shown(entry.settings.get(key)) for key in keys),
+                     *(page.number(entry.report.get(key + reading)) for key in KEYS)])
+    return rows
+
+
+def pivot(entries) -> List[List[str]]:
+    """Laid out as the paper's tables: a row for each data folder, a column for each variant, image (pixel) AUROC in %.
+
+    Runs that differ by their seed alone share a cell: their mean, and their number if there are several.
+    """
+    keys, reading = differing(entries), suffix(entries)
+    cells, variants, folders = {}, [], []
+    for entry in entries:
+        variant = ", ".join(f"{key.split('.', 1)[1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
+        variants += [variant] if variant not in variants else []
+        folders += [_data(entry)] if _data(entry) not in folders else []
+        cells.setdefault((_data(entry), variant), []).append(entry.report)
+    rows = [["data", *variants]]
+    for folder in folders:
+        rows.append([folder, *(_cell(cells.get((folder, variant), []), reading) for variant in variants)])
+    return rows
+
+
+def warnings(entries) -> List[str]:
+    """What makes the numbers incomparable: runs on one data folder that were not judged on the same pictures."""
+    found = []
+    for entry in entries:
+        first = next(other for other in entries if _data(other) == _data(entry))
+        for key in ("split", "roi", "n_images", "n_defective", "tiles"):
+            ours, theirs = entry.report.get(key), first.report.get(key)
+            if ours != theirs:
+                found.append(f"{entry.run}: {key} is {ours}, but {theirs} in {first.run}")
+    return found
+
+
+def write(folder, entries) -> None:
+    """comparison.html and comparison.json. InputError if they cannot be written."""
+    folder = os.path.abspath(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {folder}: {error.strerror}") from None
+    names = [key + reading for reading in ("", "_roi", "_roi_unmasked") for key in KEYS]
+    write_json(os.path.join(folder, JSON), {"differing": differing(entries), "warnings": warnings(entries), "runs": [
+        {"run": entry.run, "data": entry.report.get("data"), "settings": entry.settings,
+         "figures": {name: entry.report.get(name) for name in names}} for entry in entries]})
+    write_text(os.path.join(folder, HTML), build(entries, folder))
+
+
+def build(entries, folder) -> str:
+    """The page; the names of runs link to their reports, relative to `folder`."""
+    rows, grid, reading = lines(entries), pivot(entries), suffix(entries)
+    body = [[escape(cell) for cell in row] for row in rows[1:]]
+    first = len(rows[0]) - len(KEYS)
+    for column in range(first, len(rows[0])):
+        values = [entry.report.get(KEYS[column - first] + reading) for entry in entries]
+        best = max((value for value in values if value is not None), default=None)
+        for row, value in zip(body, values):
+            row[column] = f"<b>{row[column]}</b>" if value is not None and value == best else row[column]
+    for row, entry in zip(body, entries):
+        link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")
+        row[0] = f'<a href="{escape(link)}">{row[0]}</a>'
+    return page.fill(TEMPLATE, {
+        "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in warnings(entries)),
+        "reading": page.READINGS[reading].lower().replace("roi", "ROI"), "runs": page.table(rows[0], body),
+        "grid": page.table(grid[0], [[escape(cell) for cell in row] for row in grid[1:]])})
+
+
+def _cell(reports, reading):
+    """Mean image (pixel) AUROC in % of the reports that have them."""
+    parts = []
+    for key in ("image_auroc", "pixel_auroc"):
+        values = [report[key + reading] for report in reports if report.get(key + reading) is not None]
+        parts.append(f"{100 * np.mean(values):.1f}" if values else "–")
+    if not reports:
+        return "–"
+    return f"{parts[0]} ({parts[1]})" + (f", {len(reports)} runs" if len(reports) > 1 else "")
+
+
+def _name(entry):
+    return os.path.basename(os.path.normpath(entry.run))
+
+
+def _data(entry):
+    return os.path.basename(os.path.normpath(entry.report.get("data") or entry.settings.get("data.root") or ""))
+
+
+def _shown(value):
+    if isinstance(value, (list, tuple)):
+        return "-".join(map(str, value))
+    if isinstance(value, dict):
+        return " ".join(f"{key}:{number:g}" for key, number in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,62 @@
+"""The other forms of an export, made from its SavedModel and, in a lower precision, judged against it."""
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from .. import selftest
+from . import judge, onnx, tensorrt
+
+FORMATS = {"onnx": onnx.require, "tftrt": tensorrt.require}  # what must be there for each: raises InputError
+ONNX = os.path.join("onnx", "model.onnx")  # within a version
+
+
+def to_onnx(folder, model, thresholds, precision, pictures) -> dict:
+    """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included."""
+    path = os.path.join(folder, ONNX)
+    told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures),
+                      thresholds["image"]["value"])
+    runtime = onnx.Runtime(path)
+    gate = judged(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
+    return dict(told, gate=gate)
+
+
+def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -> dict:
+    """Write static_b<`batch`> of the SavedModel in `source` with TensorRT engines to `folder`; as `to_onnx`."""
+    told = tensorrt.convert(source, folder, batch, precision, calibration_pictures(model, precision, pictures))
+    loaded = tf.saved_model.load(folder)
+    engine = loaded.signatures[f"static_b{batch}"]
+
+    def scores(images):
+        found = []
+        for start in range(0, len(images), batch):
+            part = images[start:start + batch]
+            filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+            found.append(engine(images=tf.constant(filled))["score"].numpy()[:len(part)])
+        return np.concatenate(found)
+
+    return dict(told, precision=precision, gate=judged(source, scores, model, thresholds, precision, pictures))
+
+
+def calibration_pictures(model, precision, pictures):
+    """(N, H, W, C) good pictures for int8, None for the others."""
+    return judge.load(pictures.calibration, model.image_size, model.channels) if precision == "int8" else None
+
+
+def judged(saved_model, scores, model, thresholds, precision, pictures) -> dict:
+    """The figures of `judge` for `scores`, a function of images, against the SavedModel.
+
+    fp32 is judged on the self-test's pictures.
+    Raises: ExportStopped where scores or decisions change too much.
+    """
+    threshold = thresholds["image"]["value"]
+    with selftest.Session(saved_model) as session:
+        def reference(images):
+            return session.run("score", images=images)["score"]
+
+        if precision != "fp32":
+            return judge.gate(precision, reference, scores, pictures.compared, model.image_size, model.channels,
+                                     threshold)
+        images = selftest.test_pictures(*model.image_size, model.channels)[0] / np.float32(255)
+        names = [f"test picture {i}" for i in range(len(images))]
+        return judge.judge(precision, reference(images), scores(images), threshold, names)

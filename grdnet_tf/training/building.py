@@ -1,0 +1,114 @@
+"""From a configuration and checked data to a compiled model and its two data sets: the one place that maps them."""
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from ..config import Config
+from ..data import pipeline
+from ..defects import perturb, sources
+from ..errors import InputError
+from ..model.grdnet import GRDNet
+from ..model.weights import restore_networks
+from ..storage import read_arrays
+from .run_folder import BEST, read_config
+
+keras = tf.keras
+
+
+class Run(NamedTuple):
+    """A trained run: its resolved configuration and its model with the best weights."""
+    config: Config
+    model: GRDNet
+
+
+def build_model(config) -> GRDNet:
+    """The untrained model of a resolved configuration (channels known), under the precision policy in force."""
+    network = config.network if config.loss.adversarial else config.network.replace(discriminator_widths=None)
+    return GRDNet(config.data.image_size, int(config.data.channels), second_encoder=config.loss.encoder > 0,
+                  synchronized=config.train.strategy != "none", **dict(network))
+
+
+def load_run(folder: str) -> Run:
+    """The run in `folder` with the best weights, ready to detect. InputError if missing, unfinished or damaged."""
+    config = read_config(folder)
+    path = os.path.join(folder, BEST)
+    if not os.path.isfile(path):
+        raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    arrays, _ = read_arrays(path)
+    model = build_model(config)
+    restore_networks(model, arrays, path)
+    return Run(config, model)
+
+
+def set_up(config):
+    """Seeds, determinism, precision and the distribution strategy, before anything else runs in TensorFlow."""
+    train = config.train
+    strategy = {"none": tf.distribute.get_strategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
+                "mirrored": _mirrored}[train.strategy]()
+    replicas = strategy.num_replicas_in_sync
+    if train.batch_size % replicas:
+        raise InputError(f"train.batch_size = {train.batch_size} is not divisible by the {replicas} replicas")
+    keras.utils.set_random_seed(train.seed)
+    if train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_global_policy(train.precision)
+    return strategy
+
+
+def _mirrored():
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def compile_model(model, config, data) -> int:
+    """Optimizers, objective and noise of the configuration; returns the steps of an epoch."""
+    steps = config.train.steps_per_epoch or pipeline.steps_per_pass(len(data.train), config.train.batch_size)
+    train, noise, channels, textures = config.train, config.noise, int(config.data.channels), None
+    if noise.textures:
+        textures = sources.load_textures(noise.textures, max(config.data.image_size), channels)
+    for settings in (noise, config.validation):
+        perturb.check(settings, textures, channels)
+    optimizers = [keras.optimizers.Adam(_rate(train, steps), beta_1=train.beta_1) for _ in range(3)]
+    model.compile(*optimizers, clip_norm=train.clip_norm, objective=config.loss, noise=noise, textures=textures,
+                  jit_compile={"auto": False if train.deterministic else None, "on": True, "off": False}[train.jit])
+    return steps
+
+
+def _rate(train, steps_per_epoch):
+    """A number, for the plateau to lower, or the cosine over the whole run with its warm-up."""
+    if train.schedule == "plateau":
+        return train.learning_rate
+    total = train.epochs * steps_per_epoch
+    warm = {"initial_learning_rate": 0.0, "warmup_target": train.learning_rate, "warmup_steps": train.warmup_steps}
+    start = warm if train.warmup_steps else {"initial_learning_rate": train.learning_rate}
+    return keras.optimizers.schedules.CosineDecay(decay_steps=max(1, total - train.warmup_steps),
+                                                  alpha=train.min_learning_rate / train.learning_rate, **start)
+
+
+def training_stream(model, config, data) -> pipeline.TrainingStream:
+    """The batches that the run trains on. Noise is made in it, or in the step where there is an accelerator for it."""
+    place = config.noise.place
+    on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
+    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed,
+                                   **_picture_options(config, data))
+
+
+def held_out_set(model, config, data):
+    """The held-out pictures under fixed synthetic defects, each several times if there are few; None without any.
+
+    Always the same batches, made once and kept.
+    """
+    if not data.held_out:
+        return None
+
+    def disturb(batch):
+        drawn = perturb.perturb(batch["image"], batch["roi"], batch["seed"], config.validation, model.textures)
+        return dict(batch, **drawn._asdict())
+
+    return pipeline.held_out_dataset(data.held_out, config.data, views=config.validation.views, perturb=disturb,
+                                     **_picture_options(config, data)).cache()
+
+
+def _picture_options(config, data):
+    return dict(channels=data.channels, depth=data.depth, batch_size=config.train.batch_size, seed=config.train.seed)

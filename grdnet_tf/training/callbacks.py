@@ -1,0 +1,231 @@
+"""Keras callbacks of a GRD-Net run: learning rate, averaged weights, logs, pictures, the best epoch."""
+import csv
+import io
+import math
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import TrainingStopped
+from ..model.weights import network_arrays
+from ..storage import write_arrays, write_text
+
+keras = tf.keras
+
+
+def higher_is_better(monitor: str) -> bool:
+    """Whether a monitored figure is one to maximise: areas under curves are, losses are not."""
+    return monitor.endswith(("auroc", "ap"))
+
+
+def monitored(logs, monitor: str) -> float:
+    """The figure of that name among an epoch's logs."""
+    if monitor not in (logs or {}):
+        raise TrainingStopped(f"train.monitor = {monitor}: no such figure; there are {', '.join(sorted(logs or {}))}")
+    return float(np.ravel(logs[monitor])[0])
+
+
+def better(value, best, monitor: str) -> bool:
+    """Whether `value` of `monitor` beats `best` (None: nothing yet)."""
+    return best is None or (value > best if higher_is_better(monitor) else value < best)
+
+
+class PlateauDecay(keras.callbacks.Callback):
+    """Eq. 7: when `monitor` has not improved for `patience` epochs, lr <- lr * exp(-alpha) on all three optimizers.
+
+    The rate never falls under `floor`. `state` and `restore` carry it over a resume.
+    """
+
+    def __init__(self, monitor="val_segmentation", patience=3, alpha=0.1, floor=0.0):
+        super().__init__()
+        self.monitor, self.patience, self.alpha, self.floor = monitor, patience, alpha, floor
+        self.best, self.wait = None, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = monitored(logs, self.monitor)
+        if better(value, self.best, self.monitor):
+            self.best, self.wait = value, 0
+            return
+        self.wait += 1
+        if self.wait >= self.patience:
+            self.wait = 0
+            self.model.set_learning_rates(lambda rate: min(rate, max(self.floor, rate * math.exp(-self.alpha))))
+
+    def state(self):
+        return {"best": self.best, "wait": self.wait}
+
+    def restore(self, state):
+        self.best, self.wait = state["best"], state["wait"]
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Exponential moving average of the inference weights; validation, pictures and the best checkpoint use it.
+
+    decay_t = min(decay, (1 + t) / (10 + t)), so that the first steps count less than the last from the start. Batch
+    normalisation's moments are averaged too: those of the raw weights do not fit the averaged ones.
+    """
+
+    def __init__(self, model, decay):
+        super().__init__()
+        self.decay, self.steps = decay, 0
+        self.weights = model.generator.encoder.weights + model.generator.decoder.weights + model.segmenter.weights
+        with model.distribute_strategy.scope():
+            self.average = [tf.Variable(np.asarray(w.numpy()), trainable=False) for w in self.weights]
+        self.swapped = False
+
+    @tf.function
+    def _blend(self, decay):
+        for mean, weight in zip(self.average, self.weights):
+            mean.assign(decay * mean + (1.0 - decay) * weight)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self._blend(tf.constant(min(self.decay, (1.0 + self.steps) / (10.0 + self.steps)), tf.float32))
+
+    def swap(self):
+        """Exchange weights and averages, for a while."""
+        for mean, weight in zip(self.average, self.weights):
+            kept = weight.numpy()
+            weight.assign(mean.numpy())
+            mean.assign(kept)
+        self.swapped = not self.swapped
+
+    def on_test_begin(self, logs=None):
+        self.swap()
+
+    def on_test_end(self, logs=None):
+        self.swap()
+
+    def arrays(self):
+        return {f"average/{i:03d}": mean.numpy() for i, mean in enumerate(self.average)}
+
+    def state(self):
+        return {"steps": self.steps}
+
+    def restore(self, state, arrays):
+        self.steps = state["steps"]
+        for i, mean in enumerate(self.average):
+            mean.assign(arrays[f"average/{i:03d}"])
+
+
+class NonFiniteGuard(keras.callbacks.Callback):
+    """Stop at the first NaN or infinite loss term, naming step, term and the batch's files.
+
+    `files(step)` gives the files of the batch of a global step, counted from `first_step`.
+    """
+
+    def __init__(self, files, first_step=0):
+        super().__init__()
+        self.files, self.step = files, first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(np.asarray(value)))]
+        if broken:  # the trackers are running means: NaN stays in them, so the first step that shows it is the culprit
+            files = ", ".join(os.path.basename(path) for path in self.files(self.step))
+            raise TrainingStopped(f"step {self.step}: {', '.join(broken)} is not finite; files of the batch: {files}")
+        self.step += 1
+
+
+class RunLog(keras.callbacks.Callback):
+    """metrics.csv and TensorBoard scalars: every raw loss term, the learning rates, the minutes. One row an epoch."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.rows, self.minutes_before = folder, [], 0.0
+        self.started = time.monotonic()
+        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
+
+    def minutes(self):
+        return self.minutes_before + (time.monotonic() - self.started) / 60.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = {name: float(np.ravel(value)[0]) for name, value in (logs or {}).items()}
+        for name, optimizer in self.model.optimizers().items():
+            figures[f"learning_rate_{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
+        with self.writer.as_default():
+            for name, value in figures.items():
+                tf.summary.scalar(name, value, step=epoch + 1)
+            self.writer.flush()
+        self.rows.append({"epoch": epoch + 1, **figures, "minutes": round(self.minutes(), 4)})
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(self.rows[0]), extrasaction="ignore", restval="")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_text(os.path.join(self.folder, "metrics.csv"), text.getvalue())
+
+    def state(self):
+        return {"rows": self.rows, "minutes": self.minutes()}
+
+    def restore(self, state):
+        self.rows, self.minutes_before = state["rows"], state["minutes"]
+        self.started = time.monotonic()
+
+
+class ImageLogger(keras.callbacks.Callback):
+    """Strips of a few held-out samples to TensorBoard: image, noisy, mask, reconstruction, anomaly map, roi."""
+
+    def __init__(self, folder, batch, every=5, average=None):
+        super().__init__()
+        self.batch, self.every, self.average = batch, every, average
+        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        if self.average:
+            self.average.swap()
+        strips = self.strips()
+        if self.average:
+            self.average.swap()
+        with self.writer.as_default():
+            tf.summary.image("image | noisy | mask | reconstruction | anomaly map | roi", strips, epoch + 1,
+                             max_outputs=len(strips))
+            self.writer.flush()
+
+    def strips(self):
+        """(N, H, 6 W, C): what the network sees and gives for the batch."""
+        batch = self.model.perturbed(self.batch)
+        found = self.model(batch["noisy"])
+        channels = batch["image"].shape[-1]
+        wide = [tf.repeat(batch["mask"], channels, -1), tf.repeat(found.anomaly_map, channels, -1),
+                tf.repeat(batch["roi"], channels, -1)]
+        return tf.concat([batch["image"], batch["noisy"], wide[0], found.reconstruction, *wide[1:]], axis=2)
+
+
+class Best(keras.callbacks.Callback):
+    """Keep the best epoch's weights in `path` by `monitor`; stop after `patience` epochs without a better one.
+
+    A patience of 0 never stops. The weights written are the averaged ones where there is an average: those that the
+    monitor judged.
+    """
+
+    def __init__(self, path, monitor, patience=0, average=None):
+        super().__init__()
+        self.path, self.monitor, self.patience, self.average = path, monitor, patience, average
+        self.value, self.epoch, self.wait = None, 0, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = monitored(logs, self.monitor)
+        if better(value, self.value, self.monitor):
+            self.value, self.epoch, self.wait = value, epoch + 1, 0
+            self.save()
+            return
+        self.wait += 1
+        if self.patience and self.wait >= self.patience:
+            self.model.stop_training = True
+
+    def save(self):
+        if self.average:
+            self.average.swap()
+        arrays = network_arrays(self.model)
+        if self.average:
+            self.average.swap()
+        write_arrays(self.path, arrays, {"epoch": self.epoch, "monitor": self.monitor, "value": self.value})
+
+    def state(self):
+        return {"value": self.value, "epoch": self.epoch, "wait": self.wait}
+
+    def restore(self, state):
+        self.value, self.epoch, self.wait = state["value"], state["epoch"], state["wait"]
