@@ -42,7 +42,7 @@ def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Co
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set {text}: expected section.key=value")
-        changes.append((key.strip(), _parse(value, f"--set {text}: the value"), "--set"))
+        changes.append((key.strip(), _parse(value, f"--set {text}: the value is"), "--set"))
     return _build({name: {} for name in SECTIONS}, changes)
 
 
@@ -72,11 +72,15 @@ def find(file: str) -> str:
     """The path of a configuration: `file` itself, or "cpu" for the shipped cpu.yaml."""
     if os.path.exists(file) or os.path.dirname(file) or file.endswith((".yaml", ".yml")):
         return file
-    known = {os.path.splitext(name)[0]: os.path.join(folder, name)
-             for folder in SHIPPED if os.path.isdir(folder) for name in sorted(os.listdir(folder)) if name.endswith(".yaml")}
-    if file not in known:
-        raise InputError(f"config {file}: neither a file nor a shipped configuration, which are {', '.join(known)}")
-    return known[file]
+    if file not in shipped():
+        raise InputError(f"config {file}: neither a file nor a shipped configuration, which are {', '.join(shipped())}")
+    return shipped()[file]
+
+
+def shipped() -> Dict[str, str]:
+    """{"cpu": its path, ...} of the configurations that come with the product."""
+    return {os.path.splitext(name)[0]: os.path.join(folder, name) for folder in SHIPPED if os.path.isdir(folder)
+            for name in sorted(os.listdir(folder)) if name.endswith(".yaml")}
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -93,11 +97,15 @@ def _read_file(file: str, above: Tuple[str, ...] = ()):
             raise InputError(f"config {file}: base = {base!r}; expected the name of a file beside it")
         path = os.path.join(os.path.dirname(file), base)
         if not os.path.isfile(path):
-            raise InputError(f"config {file}: base: {path} is not there")
+            if base not in shipped():
+                raise InputError(f"config {file}: base: {path} is not there")
+            path = shipped()[base]
         found = _read_file(path, (*above, os.path.realpath(file)))
     for section, values in content.items():
+        if section not in SECTIONS:
+            near = difflib.get_close_matches(str(section), SECTIONS, n=1, cutoff=0.0)
+            raise InputError(f"config {file}: unknown section '{section}'; the nearest is '{near[0]}'")
         if not isinstance(values, dict):
-            _section_and_key(f"{section}.", file)
             raise InputError(f"config {file}: section '{section}' needs keys, found {values!r}")
         found += [(f"{section}.{key}", value, file) for key, value in values.items()]
     return found
@@ -122,7 +130,7 @@ def _parse(text, what):
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise InputError(f"{what} is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
+        raise InputError(f"{what} not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
 
 
 def _build(values, changes) -> Config:
@@ -167,7 +175,8 @@ def _cross_check(config: Config) -> Config:
     if train.warmup_steps and train.schedule != "cosine":
         raise InputError("train.warmup_steps goes with train.schedule: cosine")
     if train.deterministic and train.jit == "on":
-        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max pooling")
+        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max "
+                         "pooling")
     if train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {train.monitor} needs data.held_out > 0")
     for section in ("noise", "validation"):
@@ -182,9 +191,10 @@ def _cross_check(config: Config) -> Config:
 def reference() -> str:
     """Every option of every section, as Markdown."""
     lines = ["# Configuration", "",
-             "Printed by `python -m grdnet_tf.config` from the lines that check the values. A YAML file has these sections;",
-             "`--set section.key=value` changes one key; the library takes a section's options as arguments. A file may begin",
-             "with `base: cpu.yaml`, relative to itself: what it does not say is then as there."]
+             "Printed by `python -m grdnet_tf.config` from the lines that check the values. A YAML file has these",
+             "sections; `--set section.key=value` changes one key; the library takes the options as arguments:",
+             "`GRDNet(latent=64)`, `compile(objective=Loss(ssim=2), noise=Noise(opacity=(0.5, 1)))`. A file may begin with",
+             "`base: FILE`, relative to itself, or `base: cpu` for a shipped one: what it does not say is as there."]
     for name, section in SECTIONS.items():
         lines += ["", f"## {name}", "", inspect.getdoc(section).splitlines()[0], "",
                   "| key | takes | default | what it does |", "|---|---|---|---|"]
@@ -200,7 +210,7 @@ def _plain(value) -> str:
         return "[" + ", ".join(map(_plain, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {weight:g}" for key, weight in value.items()) + "}"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def run(config, data, folder: str, go_on: bool) -> int:
-    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint. `data` is `prepare.training_data(config)`.
+    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint.
+
+    `data` is `prepare.training_data(config)`.
 
     Of several workers the first writes to `folder`, the others beside it: all must take part in saving, as what is
     summed over replicas is summed when it is read. All of them resume from the first one's checkpoints.
