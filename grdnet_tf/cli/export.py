@@ -10,7 +10,7 @@ from ..errors import ExportStopped, InputError
 from ..report import report
 from ..serving import publish, server_files
 from ..storage import read_arrays
-from ..training import run_folder
+from ..training import good_pictures, run_folder
 
 MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
 
@@ -152,15 +152,15 @@ def find_thresholds(run, config, model, size):
     kept = calibration.load(run, weights) if as_trained else {}
     if "image" in kept:
         return kept
-    records = run_folder.held_out(run, config, config.data.root or "")
-    if not records:
+    good = good_pictures.find(run, config)
+    if not good.records:
         what = "" if as_trained else " and this size"
         raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
-                         f"it held out in {config.data.root}; evaluate.py --run {run} --data DIR fits one")
+                         f"it held out in {config.data.root}; evaluate.py --run {run} --good DIR fits one")
     predictor = Predictor(model if as_trained else folding.inference_half(model, size))
-    found = calibration.fit(predictor, {IMAGE_METHOD: records, PIXEL_METHOD: records})
-    if as_trained:
-        calibration.keep(run, found, weights)
+    found = calibration.fit(predictor, dict.fromkeys((IMAGE_METHOD, PIXEL_METHOD), (good.records, good.words)))
+    if as_trained and good.keep:
+        calibration.keep(run, found, weights, good.sha256)
     return found
 
 

@@ -77,6 +77,11 @@ def list_mvtec(root: str, split: str) -> List[Record]:
     return records
 
 
+def list_pictures(folder: str) -> List[Record]:
+    """Records of all pictures in `folder` itself, as good ones without mask or ROI. InputError if there are none."""
+    return [Record(image, None, None, 0, "good") for image in _images(os.fspath(folder))]
+
+
 def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[Record], List[Record]]:
     """Splits off `share` of `records` for validation: (train, held_out), each in the given order.
 

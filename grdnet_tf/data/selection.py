@@ -7,28 +7,32 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from ..errors import InputError
 from .files import FORMATS, read_picture
-from .records import Record, duplicates, hold_out, inspect, list_mvtec
+from .records import Record, duplicates, inspect, list_mvtec, list_pictures
 
 
-def test_records(root: str, split: str, roi: str = "auto") -> List[Record]:
+def test_records(root: str, split: str, channels: int, roi: str = "auto") -> List[Record]:
     """The checked records of a split. `roi`: "auto" as the data has it, "none", a file for all, or a folder.
 
-    Raises: InputError naming the file or folder that cannot be used.
+    Raises: InputError naming the file or folder that cannot be used by a network of so many `channels`.
     """
-    records = with_roi(list_mvtec(root, split), root, roi)
-    return inspect(records).records
+    return checked(with_roi(list_mvtec(root, split), root, roi), channels)
 
 
-def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] = (),
-                     roi: str = "auto") -> List[Record]:
-    """The part of train/good that a run with this `share` and `seed` did not train on; `skipped` files it left out.
+def good_folder(folder: str) -> List[Record]:
+    """The good pictures of a data folder in the MVTec layout, of its train/good, or of a folder of pictures alone."""
+    if os.path.isdir(os.path.join(folder, "train")):
+        return list_mvtec(folder, "train")
+    return list_pictures(folder)
 
-    Empty where nothing was held out or `root` has no train/good any more.
-    """
-    if not share or not os.path.isdir(os.path.join(root, "train", "good")):
+
+def checked(records: Sequence[Record], channels: int) -> List[Record]:
+    """The records, once every file of them has been read and is what a network of so many `channels` takes."""
+    if not records:
         return []
-    records = [record for record in list_mvtec(root, "train") if record.image not in set(skipped)]
-    return inspect(with_roi(hold_out(records, share, seed)[1], root, roi)).records
+    inspection = inspect(records)
+    if inspection.channels > channels:
+        raise InputError(f"{inspection.records[0].image}: a colour picture, but the run was trained on grey ones")
+    return inspection.records
 
 
 def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
-from . import building, callbacks, resume, run_folder
+from . import building, callbacks, recorded, resume, run_folder
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
@@ -29,12 +29,14 @@ def run(config, data, folder: str, go_on: bool) -> int:
         steps = building.compile_model(model, config, data)
     stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
     if not (go_on and os.path.isdir(own)):
-        run_folder.create_run(own, config)  # the last of what can fail for a wrong setting
+        run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
     parts = make_callbacks(model, config, data, stream, held_out, own, steps)
     keeper = parts[-1]
     if go_on:
         for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
             logger.warning("%s", line)
+        if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
+            recorded.write(own, data.recorded)
     while not keeper.finished and keeper.epoch < config.train.epochs:
         fit_span(model, config, stream, held_out, parts, steps, keeper.epoch, keeper.step)
     write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
@@ -49,7 +51,8 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps):
     average = callbacks.WeightAverage(model, train.ema) if train.ema else None
     log = callbacks.RunLog(folder)
     best = callbacks.Best(os.path.join(folder, run_folder.BEST), train.monitor, train.early_stopping, average)
-    parts = {"log": log, "best": best, "data": resume.SameData(data.fingerprint)}
+    earlier = recorded.legacy_fingerprint(config.data.root, data.train + data.held_out)
+    parts = {"log": log, "best": best, "data": resume.SameData(data.recorded.fingerprint, earlier)}
 
     guard = callbacks.NonFiniteGuard(stream.files)
     found = [guard] + ([average] if average else []) + [log]

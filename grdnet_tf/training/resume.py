@@ -112,12 +112,12 @@ class ExactResume(keras.callbacks.Callback):
 class SameData:
     """Part of a checkpoint: a run must not go on with other pictures than it began with."""
 
-    def __init__(self, fingerprint):
-        self.fingerprint = fingerprint
+    def __init__(self, fingerprint, earlier):
+        self.fingerprint, self.earlier = fingerprint, earlier  # the second as runs without a data.json have it
 
     def state(self):
         return {"fingerprint": self.fingerprint}
 
     def restore(self, state):
-        if state["fingerprint"] != self.fingerprint:
+        if state["fingerprint"] not in (self.fingerprint, self.earlier):
             raise InputError("--resume: the pictures in train/good are not those that the run began with")

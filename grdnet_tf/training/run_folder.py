@@ -1,17 +1,19 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
-    RUN/config.yaml  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  summary.json
+    RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
+        summary.json  calibration.json  evaluation/
 """
 import json
 import os
 import platform
 import sys
 from importlib import metadata
+from typing import Optional
 
 from .. import config as configuration
-from ..data import selection
 from ..errors import InputError
 from ..storage import write_json, write_text
+from . import recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 
@@ -45,8 +47,11 @@ def worker_folder(folder: str, config) -> str:
     return folder if index == 0 else f"{folder}.worker-{index}"
 
 
-def create_run(folder: str, config) -> None:
-    """Make the folder and write config.yaml and environment.json. InputError if something is there already."""
+def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) -> None:
+    """Make the folder and write config.yaml, environment.json and, of `data`, data.json.
+
+    Raises: InputError if something is there already.
+    """
     check_new(folder)
     try:
         for part in ("", CHECKPOINTS, os.path.dirname(BEST)):
@@ -54,6 +59,8 @@ def create_run(folder: str, config) -> None:
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
     write_json(os.path.join(folder, "environment.json"), environment())
+    if data is not None:
+        recorded.write(folder, data)
     write_text(os.path.join(folder, CONFIG), configuration.to_yaml(config))
 
 
@@ -93,11 +100,3 @@ def read_summary(folder: str) -> dict:
             return json.load(stream)
     except (OSError, ValueError):
         raise InputError(f"{folder}: no finished run ({SUMMARY} is missing or damaged)") from None
-
-
-def held_out(folder: str, config, home: str, roi: str = "auto") -> list:
-    """The checked good pictures in `home` that the run did not train on; empty where there are none any more."""
-    skipped = []
-    if os.path.isfile(os.path.join(folder, SUMMARY)):
-        skipped = [path for path, _ in read_summary(folder)["skipped"]]
-    return selection.held_out_records(home, config.data.held_out, config.train.seed, skipped, roi)
