@@ -1,70 +1,14 @@
-"""Folders in, records out; and every way in which a file can be unusable gives one line that names it."""
-import io
+"""Folders in, records out: what is listed, what is held out, and every folder that does not fit named."""
 import logging
 import os
 import subprocess
 import sys
 
-import cv2
-import numpy as np
 import pytest
-from PIL import Image
+from drawn import one_line, picture, region, write
 
-from grdnet_tf.data.records import Record, duplicates, hold_out, inspect, list_mvtec
+from grdnet_tf.data.records import Record, duplicates, hold_out, list_mvtec
 from grdnet_tf.errors import InputError
-from grdnet_tf.data.files import read_picture
-
-HEIGHT, WIDTH = 12, 16
-
-
-def picture(seed=0, channels=3, dtype=np.uint8):
-    shape = (HEIGHT, WIDTH, channels)[:2 if channels == 1 else 3]
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-
-def region(value=255):
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[3:7, 4:9] = value
-    return mask
-
-
-def write(path, pixels):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-    return str(path)
-
-
-def encoded(pixels, extension=".png"):
-    return cv2.imencode(extension, pixels)[1].tobytes()
-
-
-def pillow(kind, mode, **options):
-    """Bytes in a form that OpenCV does not write."""
-    stream = io.BytesIO()
-    Image.fromarray(picture()).convert(mode).save(stream, kind, **options)
-    return stream.getvalue()
-
-
-@pytest.fixture
-def root(tmp_path):
-    """3 training pictures, 1 good and 2 cracked ones, each with its mask and ROI."""
-    for number, name in enumerate(["train/good/000", "train/good/001", "train/good/002",
-                                   "test/good/000", "test/crack/000", "test/crack/001"]):
-        write(f"{tmp_path}/{name}.png", picture(number))
-        write(f"{tmp_path}/roi/{name}.png", region())
-    for stem in ("000", "001"):
-        write(f"{tmp_path}/ground_truth/crack/{stem}_mask.png", region())
-    return str(tmp_path)
-
-
-def one_line(error, *words):
-    text = str(error.value)
-    assert "\n" not in text
-    for word in words:
-        assert word in text, text
-
-
-# Listing
 
 
 def test_lists_pictures_with_their_masks_and_rois(root):
@@ -149,10 +93,9 @@ def test_missing_root_is_named():
     one_line(error, "/no/such/folder: folder not found")
 
 
-def test_listing_needs_no_tensorflow():
-    code = "import sys, grdnet_tf.datasets; sys.exit('tensorflow' in sys.modules)"
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
+def test_listing_needs_no_tensorflow(pytestconfig):
+    code = "import sys, grdnet_tf.data.records; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=pytestconfig.rootpath).returncode == 0
 
 
 # Held-out part, duplicates
@@ -190,151 +133,3 @@ def test_duplicates_are_byte_identical_pictures(root):
     write(f"{root}/test/good/other.bmp", picture(1))        # the same pixels, other bytes
     copy = [Record(same, None, None, 0, "good"), Record(f"{root}/test/good/other.bmp", None, None, 0, "good")]
     assert duplicates(train, test + copy) == [(f"{root}/train/good/001.png", same)]
-
-
-# Inspection
-
-
-def test_good_files_pass(root):
-    records = list_mvtec(root, "test")
-    found = inspect(records)
-    assert (found.records, found.channels, found.depth, found.skipped) == (records, 3, 8, [])
-
-
-@pytest.mark.parametrize("extension, channels, dtype, depth", [
-    (".png", 1, np.uint8, 8), (".png", 3, np.uint16, 16), (".tif", 1, np.uint16, 16), (".tiff", 3, np.uint8, 8),
-    (".bmp", 1, np.uint8, 8), (".bmp", 3, np.uint8, 8)])
-def test_channels_depth_and_pixels_as_stored(tmp_path, extension, channels, dtype, depth):
-    pixels = picture(5, channels, dtype)
-    path = write(f"{tmp_path}/train/good/a{extension}", pixels)
-    found = inspect(list_mvtec(str(tmp_path), "train"))
-    assert (found.channels, found.depth) == (channels, depth)
-    expected = pixels[..., None] if channels == 1 else pixels[..., ::-1]  # OpenCV writes BGR
-    np.testing.assert_array_equal(read_picture(path), expected)
-
-
-def test_depth_is_that_of_the_deepest(tmp_path):
-    write(f"{tmp_path}/train/good/a.png", picture(0, 1, np.uint8))
-    write(f"{tmp_path}/train/good/b.png", picture(0, 1, np.uint16))
-    assert inspect(list_mvtec(str(tmp_path), "train")).depth == 16
-
-
-JPEG = cv2.imencode(".jpg", np.tile(picture(), (8, 8, 1)))[1].tobytes()
-
-
-@pytest.mark.parametrize("name, contents, reason", [
-    ("a.png", b"", "empty (0 bytes)"),
-    ("a.png", b"hello", "wrong extension: the content is no PNG"),
-    ("a.png", encoded(picture(), ".bmp"), "wrong extension: the content is BMP, not PNG"),
-    ("a.jpg", encoded(picture()), "wrong extension: the content is PNG, not JPEG"),
-    ("a.png", encoded(picture())[:-200], "truncated or damaged"),
-    ("a.png", encoded(picture())[:20], "truncated or damaged"),
-    ("a.png", encoded(picture()).replace(b"IDAT", b"JDAT"), "truncated or damaged"),
-    ("a.jpg", JPEG[:len(JPEG) * 3 // 4], "truncated or damaged"),
-    ("a.jpg", JPEG[:-2], "truncated or damaged"),
-    ("a.jpg", JPEG[:3], "truncated or damaged"),
-    ("a.bmp", encoded(picture(), ".bmp")[:-100], "truncated or damaged"),
-    ("a.bmp", b"BM", "is a BMP of 0 bit"),
-    ("a.tif", encoded(picture(), ".tiff")[:-100], "truncated or damaged"),
-    ("a.tif", b"II*\0", "truncated or damaged"),
-    ("a.png", pillow("PNG", "RGBA"), "alpha"),
-    ("a.png", pillow("PNG", "LA"), "alpha"),
-    ("a.png", pillow("PNG", "L", transparency=3), "alpha"),
-    ("a.jpg", pillow("JPEG", "CMYK"), "CMYK"),
-    ("a.bmp", pillow("BMP", "P"), "palette"),
-    ("a.bmp", pillow("BMP", "1"), "BMP of 1 bit"),
-    ("a.bmp", pillow("BMP", "RGBA"), "BMP of 32 bit"),
-    ("a.tif", pillow("TIFF", "CMYK"), "fourth channel"),
-    ("a.tif", pillow("TIFF", "F"), "float32"),
-    ("a.tif", pillow("TIFF", "L", save_all=True, append_images=[Image.new("L", (4, 4))]), "several pages"),
-])
-def test_bad_pictures_are_named_with_the_reason(root, name, contents, reason):
-    path = f"{root}/train/good/{name}"
-    with open(path, "wb") as file:
-        file.write(contents)
-    records = list_mvtec_without_roi(root)
-    with pytest.raises(InputError) as error:
-        inspect(records)
-    one_line(error, f"{path}: ", reason)
-    found = inspect(records, "skip", max_skipped=0.5)
-    assert [record.image for record in found.records] == [r.image for r in records if r.image != path]
-    assert [(bad, reason in why) for bad, why in found.skipped] == [(path, True)]
-
-
-def list_mvtec_without_roi(root):
-    os.rename(f"{root}/roi", f"{root}/elsewhere")
-    return list_mvtec(root, "train")
-
-
-def test_grey_jpeg_and_palette_png_are_fine(tmp_path):
-    os.makedirs(f"{tmp_path}/train/good")
-    with open(f"{tmp_path}/train/good/a.png", "wb") as file:
-        file.write(pillow("PNG", "P"))
-    with open(f"{tmp_path}/train/good/b.jpg", "wb") as file:
-        file.write(JPEG + b"\0\0camera's own tail")
-    assert inspect(list_mvtec(str(tmp_path), "train")).channels == 3
-
-
-@pytest.mark.parametrize("name, pixels, reason", [
-    ("roi/test/crack/001.png", region(0), "ROI is empty"),
-    ("roi/test/crack/001.png", picture(0, 1), "not binary"),
-    ("roi/test/crack/001.png", region()[1:], "ROI is 16 x 11"),
-    ("ground_truth/crack/001_mask.png", region()[:, 1:], "mask is 15 x 12"),
-    ("ground_truth/crack/001_mask.png", picture(0, 1), "not binary"),
-    ("ground_truth/crack/001_mask.png", region(0), "mask is empty"),
-    ("ground_truth/good/000_mask.png", region(), "mask is not empty"),
-])
-def test_bad_masks_and_rois_are_named(root, name, pixels, reason):
-    path = write(f"{root}/{name}", pixels)
-    with pytest.raises(InputError) as error:
-        inspect(list_mvtec(root, "test"))
-    one_line(error, f"{path}: ", reason)
-    assert inspect(list_mvtec(root, "test"), "skip", 0.5).skipped[0][0] == path
-
-
-@pytest.mark.parametrize("value", [1, 255])
-def test_any_two_values_are_binary(root, value):
-    for stem in ("000", "001"):
-        write(f"{root}/ground_truth/crack/{stem}_mask.png", np.dstack([region(value)] * 3))
-    assert len(inspect(list_mvtec(root, "test")).records) == 3
-
-
-def test_a_file_that_vanished_is_named(root):
-    records = list_mvtec(root, "train")
-    os.remove(records[1].image)
-    with pytest.raises(InputError) as error:
-        inspect(records)
-    one_line(error, records[1].image, "No such file")
-
-
-def test_grey_and_colour_mixed_is_refused_in_every_mode(root):
-    path = write(f"{root}/train/good/003.png", picture(0, 1))
-    write(f"{root}/roi/train/good/003.png", region())
-    for mode in ("error", "skip"):
-        with pytest.raises(InputError) as error:
-            inspect(list_mvtec(root, "train"), mode, 1.0)
-        one_line(error, path, "grey", f"{root}/train/good/000.png", "colour")
-
-
-def test_too_many_bad_pictures_stop_a_skipping_run(root):
-    records = list_mvtec(root, "train")
-    open(records[2].image, "w").close()
-    assert len(inspect(records, "skip", max_skipped=0.34).records) == 2  # 1 of 3 = 0.333
-    with pytest.raises(InputError) as error:
-        inspect(records, "skip", max_skipped=0.33)
-    one_line(error, "1 of 3", "data.max_skipped", records[2].image)
-
-
-def test_nothing_left_is_an_error(root):
-    records = list_mvtec(root, "train")
-    for record in records:
-        open(record.image, "w").close()
-    with pytest.raises(InputError):
-        inspect(records, "skip", max_skipped=1.0)
-
-
-@pytest.mark.parametrize("folder", ["pill", "magnetic_tile", "hazelnut_toy"])
-def test_real_pictures_pass(real_data, folder):
-    records = list_mvtec(real_data(folder), "test")
-    assert inspect(records).records == records
-    assert all(bool(record.mask) == bool(record.label) for record in records)
