@@ -3,20 +3,19 @@ import json
 import os
 
 import pytest
+from browser import in_browser
 
 import evaluate
-from grdnet_tf.report import comparison
-from grdnet_tf.training import runs
 from grdnet_tf import config as configuration
 from grdnet_tf.errors import InputError
-
-from test_report_page import in_browser
+from grdnet_tf.report import comparison
+from grdnet_tf.training import run_folder
 
 
 def make(folder, image, pixel, *options, n_images=10, reading=""):
     """A run folder with its configuration and a report, as evaluate.py leaves it."""
     config = configuration.load_config(None, ["data.root=/data/pill", *options])
-    runs.create_run(str(folder), config)
+    run_folder.create_run(str(folder), config)
     figures = {key + suffix: 0.5 for key in comparison.KEYS for suffix in ("", "_roi")}
     figures.update({"image_auroc" + reading: image, "pixel_auroc" + reading: pixel})
     report = dict(figures, data=config.data.root, split="test", roi="auto", tiles=None, n_images=n_images,
@@ -66,17 +65,17 @@ def test_roi_figures_are_compared_if_all_have_them(tmp_path):
 
 
 def test_other_pictures_are_named(tmp_path, capsys):
-    runs_ = [make(tmp_path / "a", 0.9, 0.8), make(tmp_path / "b", 0.9, 0.8, n_images=11)]
-    assert evaluate.main(["--compare", *runs_, "--out", str(tmp_path / "out")]) == 0
-    assert f"warning: {runs_[1]}: n_images is 11, but 10 in {runs_[0]}" in capsys.readouterr().err
+    both = [make(tmp_path / "a", 0.9, 0.8), make(tmp_path / "b", 0.9, 0.8, n_images=11)]
+    assert evaluate.main(["--compare", *both, "--out", str(tmp_path / "out")]) == 0
+    assert f"warning: {both[1]}: n_images is 11, but 10 in {both[0]}" in capsys.readouterr().err
 
 
 def test_a_run_that_was_not_evaluated_is_named(tmp_path, capsys):
-    runs.create_run(str(tmp_path / "a"), configuration.load_config())
+    run_folder.create_run(str(tmp_path / "a"), configuration.load_config())
     assert evaluate.main(["--compare", str(tmp_path / "a")]) == 2
     assert "run evaluate.py --run" in capsys.readouterr().err
     with pytest.raises(InputError, match="no run here"):
-        runs.read_config(str(tmp_path / "nothing"))
+        run_folder.read_config(str(tmp_path / "nothing"))
     with pytest.raises(SystemExit):
         evaluate.main(["--compare", "a", "--run", "b"])
 

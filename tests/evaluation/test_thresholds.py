@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from grdnet_tf.evaluation import thresholds
 from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation import thresholds
 from grdnet_tf.evaluation.metrics import Ranking, rank
 
 def fit(scores, method="max_normal"):

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from grdnet_tf.evaluation import measure, figures
 from grdnet_tf.data import pipeline
-from grdnet_tf.evaluation.calibration import calibrate, collect
 from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation import figures, measure
+from grdnet_tf.evaluation.calibration import calibrate, collect
 from grdnet_tf.model.scoring import anomaly_score
 
 SIZE, POOL = 32, 5

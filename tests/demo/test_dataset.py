@@ -1,9 +1,11 @@
+"""The demo set: its layout, where marks lie and show, and that nothing of others is touched."""
 import os
 
 import cv2
 import numpy as np
 import pytest
 
+from grdnet_tf.cli import demo
 from grdnet_tf.demo import dataset, render, scene as demo_scene
 from grdnet_tf.errors import InputError
 
@@ -110,10 +112,10 @@ def test_what_is_not_ours_is_never_touched(tmp_path, capsys):
     with pytest.raises(InputError, match="ours holds files"):
         dataset.write_demo(ours, **SMALL)
     assert (tmp_path / "ours" / "train" / "good" / "my.png").read_text() == "keep"
-    assert dataset.main([str(foreign)]) == 2
-    assert dataset.main([str(foreign / "notes.txt")]) == 2
-    assert dataset.main([str(tmp_path / "new"), "--size", "16"]) == 2
-    assert dataset.main([str(tmp_path / "new"), "--seed", "-1"]) == 2
+    assert demo.main([str(foreign)]) == 2
+    assert demo.main([str(foreign / "notes.txt")]) == 2
+    assert demo.main([str(tmp_path / "new"), "--size", "16"]) == 2
+    assert demo.main([str(tmp_path / "new"), "--seed", "-1"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 4 and all(line.startswith("error: ") for line in errors)
     assert "notes.txt is a file" in errors[1] and "16 x 16" in errors[2] and "--seed" in errors[3]

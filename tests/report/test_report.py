@@ -1,6 +1,7 @@
 """The whole way from files to report.json, against a stored report: fixed pictures, fixed weights, every figure.
 
-    python tests/test_golden_report.py    writes tests/golden_report.json anew; look at the difference before you keep it
+    python tests/report/test_report.py    writes golden_report.json beside it anew; look at the difference before you
+                                          keep it
 """
 import json
 import os
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
 
 import evaluate  # noqa: E402
 from grdnet_tf import config as configuration  # noqa: E402
-from grdnet_tf.training import runs  # noqa: E402
-from grdnet_tf.storage import write_arrays  # noqa: E402
 from grdnet_tf.model.weights import network_arrays  # noqa: E402
+from grdnet_tf.storage import write_arrays  # noqa: E402
+from grdnet_tf.training import building, run_folder  # noqa: E402
 
 GOLDEN = os.path.join(HERE, "golden_report.json")
 
@@ -50,15 +51,15 @@ def save(root, name, pixels):
 def write_run(folder, root):
     """A run whose weights come from NumPy, so that they are the same on both stacks."""
     config = configuration.load_config(None, [
-        "data.image_size=[48, 48]", "data.channels='1'", "data.held_out=0.5", "network.widths=[6, 8]", "network.latent=4",
-        "network.stem=0", "network.blocks=1", "network.segmenter_widths=[6, 8]", "network.score_pool=7",
+        "data.image_size=[48, 48]", "data.channels='1'", "data.held_out=0.5", "network.widths=[6, 8]",
+        "network.latent=4", "network.stem=0", "network.blocks=1", "network.segmenter_widths=[6, 8]", "network.score_pool=7",
         "network.batch_norm=false", "network.discriminator_widths=[4]", "loss.adversarial=0", "loss.encoder=0",
         f"data.root={json.dumps(root)}"])
-    runs.create_run(folder, config)
+    run_folder.create_run(folder, config)
     rng = np.random.default_rng(8)
     arrays = {name: rng.standard_normal(array.shape).astype(np.float32) / np.sqrt(max(1, array.size // array.shape[-1]))
-              for name, array in sorted(network_arrays(runs.build_model(config)).items())}
-    write_arrays(os.path.join(folder, runs.BEST), arrays, {})
+              for name, array in sorted(network_arrays(building.build_model(config)).items())}
+    write_arrays(os.path.join(folder, run_folder.BEST), arrays, {})
 
 
 def make_report(folder):
