@@ -162,9 +162,9 @@ def _abandoned(path, where, number):
         except OSError:  # somebody else's
             pass
         return False
-    inside = (os.path.join(parent, name) for parent, folders, files in os.walk(path) for name in folders + files)
+    inside = [] if os.path.islink(path) else os.walk(path)
     last = 0.0
-    for each in (path, *inside):
+    for each in (path, *(os.path.join(parent, name) for parent, folders, files in inside for name in folders + files)):
         with contextlib.suppress(OSError):
             last = max(last, os.lstat(each).st_mtime)
     return time.time() - last > _ABANDONED
