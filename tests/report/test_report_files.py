@@ -14,11 +14,16 @@ import pytest
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import figures
-from grdnet_tf.evaluation.measure import Evaluation
 from grdnet_tf.report import comparison, report
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILES = ["pictures", "predictions.csv", "regions.csv", "report.html", "report.json"]
+
+
+class Evaluation(NamedTuple):
+    """What `write` needs of one; the class itself imports TensorFlow, which the killed processes here do not need."""
+    report: dict
+    rows: list
 
 
 class Shown(NamedTuple):
