@@ -6,7 +6,13 @@ from .errors import ExportStopped, InputError, TrainingStopped
 
 
 def ended(action) -> int:
-    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop."""
+    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
+
+    A file that the system refuses is the user's to mend; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
+        if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -18,6 +24,12 @@ def ended(action) -> int:
     except (TrainingStopped, ExportStopped) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: interrupted", file=sys.stderr)
+        return 130
 
 
 def aligned(lines) -> str:

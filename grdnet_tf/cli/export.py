@@ -170,6 +170,7 @@ def about(run, config, model):
     from ..storage import fingerprint
 
     metrics, weights = None, fingerprint(network_arrays(model))
+    report.restore(os.path.join(run, "evaluation"))
     path = os.path.join(run, "evaluation", report.REPORT)
     if os.path.isfile(path):
         try:

@@ -7,9 +7,9 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..storage import write_json, write_text
+from ..storage import write_json, write_text, writing
 from . import page
-from .report import PAGE, REPORT
+from .report import PAGE, REPORT, restore
 
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 def read(run, settings, folder=None) -> Entry:
     """The run's entry, out of RUN/evaluation. InputError if it has not been evaluated."""
     folder = folder or os.path.join(run, "evaluation")
+    restore(folder)
     try:
         with open(os.path.join(folder, REPORT), encoding="utf-8") as stream:
             return Entry(run, settings, json.load(stream), folder)
@@ -93,10 +94,8 @@ def warnings(entries) -> List[str]:
 def write(folder, entries) -> None:
     """comparison.html and comparison.json. InputError if they cannot be written."""
     folder = os.path.abspath(folder)
-    try:
+    with writing(folder):
         os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}") from None
     names = [key + reading for reading in ("", "_roi", "_roi_unmasked") for key in KEYS]
     write_json(os.path.join(folder, JSON), {"differing": differing(entries), "warnings": warnings(entries), "runs": [
         {"run": entry.run, "data": entry.report.get("data"), "settings": entry.settings,

@@ -1,7 +1,6 @@
 """One training run: configuration and checked data -> model, data sets, callbacks, `fit`, summary."""
 import logging
 import os
-import resource
 import sys
 
 import tensorflow as tf
@@ -91,9 +90,18 @@ def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
 def summary(model, config, data, parts, steps):
     """The figures of a finished run."""
     log, best = parts[-1].parts["log"], parts[-1].parts["best"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
             "best_epoch": best.epoch, "best": best.value, "figures": log.rows[-1], "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": round(peak / 2**20, 1), "train_images": len(data.train),
+            "peak_rss_mb": peak_rss_mb(), "train_images": len(data.train),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}
+
+
+def peak_rss_mb():
+    """The most memory that this process has held, MiB; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return round(peak / 2**20, 1)
