@@ -6,6 +6,7 @@ adds it. Strict: what is no area (a line, a point) or no shape (a run-length mas
 """
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, List, Literal, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
@@ -25,8 +26,8 @@ _CORNERS = 64  # of an ellipse
 class Shape(NamedTuple):
     """`kind` polygon: x, y, x, y ...; box: left, top, right, bottom; circle: x, y, radius (in shares: of the width).
 
-    `pictures`: which ones it is for, see `Drawing`. `size` (width, height) of the picture that it was drawn on, `SHARE`,
-    or None: pixels of whatever picture comes.
+    `pictures`: which ones it is for, see `Drawing`. `size` (width, height) of the picture that it was drawn on,
+    `SHARE`, or None: pixels of whatever picture comes.
     """
     kind: str
     numbers: Tuple[float, ...]
@@ -38,8 +39,8 @@ class Shape(NamedTuple):
 class Drawing(NamedTuple):
     """The shapes of the file `path`, in its order.
 
-    `named`: a shape's `pictures` is the name of one file, which may lack leading folders; else it is a pattern (fnmatch)
-    on the path below the data folder.
+    `named`: a shape's `pictures` is the name of one file, which may lack leading folders; else it is a pattern
+    (fnmatch) on the path below the data folder.
     """
     path: str
     shapes: Tuple[Shape, ...]
@@ -73,15 +74,16 @@ def read(path: str) -> Drawing:
     return Drawing(path, tuple(shapes), named)
 
 
-def to_json(shapes) -> dict:
-    """The content of a roi.json with `shapes`, which are in shares."""
-    found = []
+def to_text(shapes) -> str:
+    """A roi.json with `shapes`, which are in shares: one a line."""
+    lines = []
     for shape in shapes:
         numbers = [round(number, 5) for number in shape.numbers]
         value = [numbers[i:i + 2] for i in range(0, len(numbers), 2)] if shape.kind == "polygon" else numbers
-        found.append({shape.kind: value, **({"exclude": True} if shape.exclude else {}),
-                      **({} if shape.pictures == ALL else {"pictures": shape.pictures})})
-    return {"unit": "share", "shapes": found}
+        rest = {**({"exclude": True} if shape.exclude else {}),
+                **({} if shape.pictures == ALL else {"pictures": shape.pictures})}
+        lines.append("  " + json.dumps({shape.kind: value, **rest}))
+    return '{"unit": "share", "shapes": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def _check(shape):
@@ -192,7 +194,8 @@ def _own(content):
     for shape in content.shapes:
         kind = next(kind for kind in ("polygon", "box", "circle") if getattr(shape, kind) is not None)
         numbers = getattr(shape, kind)
-        shapes.append(Shape(kind, _flat(numbers) if kind == "polygon" else numbers, shape.exclude, shape.pictures, size))
+        flat = _flat(numbers) if kind == "polygon" else numbers
+        shapes.append(Shape(kind, flat, shape.exclude, shape.pictures, size))
     return shapes
 
 

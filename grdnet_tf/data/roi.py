@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import glob
 import os
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -92,6 +93,21 @@ def assign(drawing: Drawing, root: str, images: Sequence[str]) -> Dict[str, Regi
     if found and len(found) < len(images):
         missing = next(image for image in images if image not in found)
         raise InputError(f"{drawing.path}: no shape is for {missing}, but others there have one")
+    return found
+
+
+def in_shares(drawing: Drawing, root: str, size: Tuple[int, int]) -> List[Shape]:
+    """The drawing's shapes in shares and for patterns; `size` (H, W): of a picture, for pixels of no stated one."""
+    names = _pictures(root) if drawing.named else []
+    found = []
+    for shape in drawing.shapes:
+        width, height = shape.size or size[::-1]
+        units = (width, height, width) if shape.kind == "circle" else (width, height) * (len(shape.numbers) // 2)
+        pattern = shape.pictures
+        if drawing.named:
+            pattern = glob.escape(next(name for name in names if f"/{name}".endswith(f"/{pattern}")))
+        found.append(shape._replace(numbers=tuple(n / unit for n, unit in zip(shape.numbers, units)), size=SHARE,
+                                    pictures=pattern))
     return found
 
 

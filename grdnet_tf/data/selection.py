@@ -35,8 +35,8 @@ def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] 
 def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:
     """The records with another ROI: "auto" leaves them as they are, "none" takes it away, a file serves all of them.
 
-    A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is FOLDER/test/crack/7.*,
-    FOLDER/crack/7.* or FOLDER/7.*.
+    A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is
+    FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
     """
     if roi == "auto":
         return list(records)
