@@ -2,7 +2,7 @@
 import logging
 import sys
 
-from .errors import ExportStopped, InputError, TrainingStopped
+from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
 
 def ended(action) -> int:
@@ -21,7 +21,7 @@ def ended(action) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (TrainingStopped, ExportStopped) as error:
+    except (TrainingStopped, ExportStopped, ProposalStopped) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
     except OSError as error:

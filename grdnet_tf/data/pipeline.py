@@ -24,7 +24,9 @@ from ..errors import InputError
 from ..options import Data
 from .augmentation import augment_batch
 from .decoding import Size, as_pair, load_image, load_mask, read_image, read_region, resize
+from .files import BadImage, read_picture
 from .records import Record
+from .roi import read_roi
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +150,7 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
 
     def sample(index):
         pixels, peak, roi = load(index)
-        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(mask(index), tf.float32),
+        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(mask(index, None), tf.float32),
                 "index": tf.cast(index, tf.int32)}
 
     dataset = tf.data.Dataset.range(len(records)).map(sample, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE)
@@ -222,9 +224,14 @@ def _name_bad_file(records, integers, image_size, channels):
     """Raise InputError for the first file that fails: TensorFlow does not say which one it was."""
     for index, record in enumerate(records):
         load_image(record.image, image_size, channels)
-        load_mask(record.roi, image_size)
+        if isinstance(record.roi, str):
+            load_mask(record.roi, image_size)
         try:
+            if record.roi:
+                read_roi(record.roi, read_picture(record.image).shape[:2])
             integers(tf.constant(index, tf.int64))
+        except BadImage as bad:
+            raise InputError(str(bad)) from None
         except tf.errors.OpError:
             raise InputError(f"{record.image}: a 16 bit picture among pictures of 8 bit") from None
 
@@ -238,20 +245,35 @@ def _loader(records, image_size, channels):
 
     def load(index):
         pixels, peak = read_image(paths[index], channels, tiff)
-        return resize(pixels, image_size, channels), peak, roi(index)
+        return resize(pixels, image_size, channels), peak, roi(index, tf.shape(pixels)[:2])
 
     return load
 
 
-def _region_loader(paths, image_size, missing):
-    """index -> (H, W, 1) uint8 in {0, 1}; all `missing` where the path is None."""
+def _region_loader(sources, image_size, missing):
+    """(index, size of its picture) -> (H, W, 1) uint8 in {0, 1}; all `missing` where the source is None."""
     blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
-    if not any(paths):
-        return lambda index: blank
-    host = any(path and not path.lower().endswith(".png") for path in paths)
-    names = tf.constant([os.fsencode(path or "") for path in paths])
-    return lambda index: tf.cond(tf.equal(names[index], b""), lambda: blank,
-                                 lambda: read_region(names[index], image_size, host))
+    if not any(sources):
+        return lambda index, size: blank
+    if not all(isinstance(source or "", str) for source in sources):
+        return _drawn_loader(sources, image_size, missing)
+    host = any(source and not source.lower().endswith(".png") for source in sources)
+    names = tf.constant([os.fsencode(source or "") for source in sources])
+    return lambda index, size: tf.cond(tf.equal(names[index], b""), lambda: blank,
+                                       lambda: read_region(names[index], image_size, host))
+
+
+def _drawn_loader(sources, image_size, missing):
+    """`_region_loader` where some ROIs are drawn: at the size of their pictures, then resized as a ROI picture is."""
+    def read(index, size):
+        source = sources[index]
+        return np.full((*size, 1), missing, np.uint8) if source is None else read_roi(source, tuple(size))[..., None]
+
+    def load(index, size):
+        region = tf.ensure_shape(tf.numpy_function(read, [index, size], tf.uint8), (None, None, 1))
+        return tf.ensure_shape(tf.image.resize(region, as_pair(image_size), "nearest"), (*as_pair(image_size), 1))
+
+    return load
 
 
 def _unit(images, depth):

@@ -1,7 +1,9 @@
 """Which pictures are there, and can they be used: folders in the MVTec layout -> checked list of `Record`.
 
     <root>/train/good/*    test/good/*    test/<defect>/*    ground_truth/<defect>/<stem>_mask.*
-    <root>/roi/train/good/*    roi/test/<defect>/*    (optional: same relative path as the image, any image extension)
+    <root>/roi/train/good/*    roi/test/<defect>/*    (optional: same relative path as the image, any image extension,
+                                                      or .json: one drawing a picture)
+    <root>/roi.json or roi.xml    (optional: drawings, for the folders that have none in roi/)
 
 Pure Python and OpenCV, no TensorFlow: a folder is judged in a fraction of the time that TensorFlow takes to import.
 """
@@ -14,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InputError
-from .files import FORMATS, BadImage, read_picture, read_region
+from . import roi as rois
+from .files import FORMATS, BadImage, read_picture
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +25,14 @@ _CHUNK = 512  # records handed to the threads at once: a million futures would c
 
 
 class Record(NamedTuple):
-    """One picture: paths, `label` (0 good, 1 defective) and the name of its folder. No `roi`: the whole picture."""
+    """One picture: paths, `label` (0 good, 1 defective) and the name of its folder. No `roi`: the whole picture.
+
+    `roi.read_roi` reads either kind of ROI, that of a picture file and one that is drawn.
+    """
 
     image: str
     mask: Optional[str]
-    roi: Optional[str]
+    roi: Optional[rois.Source]
     label: int
     defect: str
 
@@ -62,18 +68,21 @@ def list_mvtec(root: str, split: str) -> List[Record]:
     defects = ["good"] if split == "train" else _folders(base)
     if not defects:
         raise InputError(f"{base}: no folder with pictures in it, expected good and one for each type of defect")
-    truth, rois = os.path.join(root, "ground_truth"), os.path.join(root, "roi", split)
-    for folder in _folders(rois) + (_folders(truth) if split == "test" else []):
+    truth, regions = os.path.join(root, "ground_truth"), os.path.join(root, "roi", split)
+    for folder in _folders(regions) + (_folders(truth) if split == "test" else []):
         if folder not in defects:
-            where = os.path.join(rois if folder in _folders(rois) else truth, folder)
+            where = os.path.join(regions if folder in _folders(regions) else truth, folder)
             raise InputError(f"{where}: there is no folder {os.path.join(base, folder)} that this belongs to")
-    records = []
+    drawing, records = rois.find(root), []
     for defect in defects:
         images = _images(os.path.join(base, defect))
         masks = _companions(images, os.path.join(truth, defect), "_mask", "mask") if split == "test" else {}
-        regions = _companions(images, os.path.join(rois, defect), "", "ROI")
-        records += [Record(image, masks.get(image), regions.get(image), int(defect != "good"), defect)
-                    for image in images]
+        own = _companions(images, os.path.join(regions, defect), "", "ROI", (*FORMATS, ".json"))
+        if drawing and own:
+            logger.info("%s: %s has ROIs of its own, which come first", drawing.path, os.path.join(base, defect))
+        roi = ({image: rois.of_picture(path) for image, path in own.items()} if own or not drawing else
+               rois.assign(drawing, root, images))
+        records += [Record(image, masks.get(image), roi.get(image), int(defect != "good"), defect) for image in images]
     return records
 
 
@@ -123,7 +132,7 @@ def _folders(base):
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(folder):
+def _images(folder, extensions=FORMATS):
     """Sorted paths of the picture files in `folder`; what else lies there is counted in one warning."""
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: folder not found, expected pictures in it")
@@ -131,22 +140,22 @@ def _images(folder):
     with os.scandir(folder) as entries:  # 0.4 s for 230,355 files, where pathlib takes 5.5 s
         for entry in entries:
             if not entry.name.startswith(".") and entry.name.lower() not in ("thumbs.db", "desktop.ini"):
-                known = os.path.splitext(entry.name)[1].lower() in FORMATS and entry.is_file()
+                known = os.path.splitext(entry.name)[1].lower() in extensions and entry.is_file()
                 (names if known else others).append(entry.name)
     if not names:
-        raise InputError(f"{folder}: no picture in it, expected {' '.join(sorted(FORMATS))}")
+        raise InputError(f"{folder}: no picture in it, expected {' '.join(sorted(extensions))}")
     if others:
         logger.warning("%s: %d entries without a known image extension are left out, the first is %s",
                        folder, len(others), min(others))
     return [os.path.join(folder, name) for name in sorted(names)]
 
 
-def _companions(images, folder, suffix, kind):
+def _companions(images, folder, suffix, kind, extensions=FORMATS):
     """{image: its file in `folder`}, matched by stem + suffix; {} where there is no such folder."""
     if not os.path.isdir(folder):
         return {}
     files = {}
-    for path in _images(folder):
+    for path in _images(folder, extensions):
         stem = os.path.splitext(os.path.basename(path))[0]
         if not stem.endswith(suffix):
             raise InputError(f"{path}: the name of a {kind} ends in {suffix}, expected <picture's stem>{suffix}.png")
@@ -209,10 +218,10 @@ def _examine(record):
     """((channels, depth), None) of a usable record, (None, BadImage) of another."""
     try:
         pixels = read_picture(record.image)
-        for path, kind in ((record.mask, "mask"), (record.roi, "ROI")):
-            if path is None:
+        for source, kind in ((record.mask, "mask"), (record.roi, "ROI")):
+            if source is None:
                 continue
-            region = read_region(path)
+            region, path = rois.read_roi(source, pixels.shape[:2]), source if isinstance(source, str) else source.path
             if region.shape != pixels.shape[:2]:
                 raise BadImage(path, f"{kind} is {region.shape[1]} x {region.shape[0]}, its picture {record.image} is "
                                      f"{pixels.shape[1]} x {pixels.shape[0]}")

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
+from . import roi as rois
 from ..errors import InputError
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
@@ -38,12 +39,18 @@ def checked(records: Sequence[Record], channels: int) -> List[Record]:
 def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:
     """The records with another ROI: "auto" leaves them as they are, "none" takes it away, a file serves all of them.
 
-    In a folder the ROI of DATA/test/crack/7.png is FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
+    A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is
+    FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
     """
     if roi == "auto":
         return list(records)
     if roi == "none":
         return [record._replace(roi=None) for record in records]
+    if os.path.isfile(roi) and roi.lower().endswith(rois.DRAWN):
+        drawn = rois.assign(rois.read(roi), root, [record.image for record in records])
+        if not drawn:
+            raise InputError(f"--roi {roi}: no shape in it is for pictures such as {records[0].image}")
+        return [record._replace(roi=drawn[record.image]) for record in records]
     if os.path.isfile(roi):
         return [record._replace(roi=roi) for record in records]
     if not os.path.isdir(roi):
@@ -67,11 +74,11 @@ def picture_sizes(records: Sequence[Record]) -> Dict[str, Tuple[int, int]]:
         return dict(zip((record.image for record in records), pool.map(size, records)))
 
 
-def _find(image: str, root: str, folder: str) -> Optional[str]:
+def _find(image: str, root: str, folder: str) -> rois.Source:
     parts = os.path.splitext(os.path.relpath(image, root))[0].split(os.sep)
     for start in range(len(parts)):
         stem = os.path.join(folder, *parts[start:])
-        for extension in FORMATS:
+        for extension in (*FORMATS, ".json"):
             if os.path.isfile(stem + extension):
-                return stem + extension
+                return rois.of_picture(stem + extension)
     raise InputError(f"{image}: no ROI of its own, expected {os.path.join(folder, *parts)}.png")
