@@ -10,7 +10,7 @@ import cv2
 from ..console import aligned
 from ..errors import InputError
 from ..storage import umask, write_file, write_json, write_text
-from . import page
+from . import page, shots
 
 REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
 PICTURES = "pictures"
@@ -25,17 +25,20 @@ def check_target(folder: str) -> None:
         raise InputError(f"{folder}: exists and is no earlier report; choose another --out")
 
 
-def write(folder: str, evaluation, sheets) -> None:
+def write(folder: str, evaluation, drawn) -> None:
     """Write everything beside `folder`, then put it in its place; an earlier report stays until then.
 
-    `sheets`: (record, (H, W, 3) uint8 RGB) pairs, drawn as they are written. Raises InputError if it cannot be written.
+    `drawn`: (record, sheet (H, W, 3) uint8 RGB, what `shots.shot` made of it), as they are written.
+
+    Raises: InputError if it cannot be written.
     """
     folder = os.path.abspath(folder)
     try:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         aside = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}-", dir=os.path.dirname(folder))
         try:
-            pictures, embedded = _write_pictures(aside, sheets)
+            embedded = {}
+            pictures = _write_pictures(aside, _sheets(drawn, embedded))
             write_json(os.path.join(aside, REPORT), evaluation.report)
             write_text(os.path.join(aside, PAGE), page.build(evaluation, embedded))
             write_text(os.path.join(aside, PREDICTIONS), predictions(evaluation, pictures))
@@ -112,9 +115,19 @@ def _line(name, values, suffix):
     return [name, str(values["n_images"])] + ["-" if v is None else f"{v:.4f}" for v in numbers]
 
 
+def _sheets(drawn, embedded):
+    """(record, sheet) of each; fills `embedded`, {path of the image: its shot}, until the page has enough of them."""
+    room = page.BYTES
+    for record, sheet, shot in drawn:
+        room -= shots.size(shot)
+        if room >= 0 or not embedded:
+            embedded[record.image] = shot
+        yield record, sheet
+
+
 def _write_pictures(folder, sheets):
-    """{path of the image: path of its sheet within the report}, {path of the image: `page.embed` of its sheet}"""
-    written, embedded = {}, {}
+    """{path of the image: path of its sheet within the report}"""
+    written = {}
     for record, sheet in sheets:
         stem = os.path.splitext(os.path.basename(record.image))[0]
         name = os.path.join(PICTURES, record.defect, stem + ".jpg")
@@ -122,9 +135,7 @@ def _write_pictures(folder, sheets):
         encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
         write_file(os.path.join(folder, name), lambda stream, content=encoded: stream.write(content))
         written[record.image] = name
-        if len(embedded) < page.PICTURES:
-            embedded[record.image] = page.embed(sheet)
-    return written, embedded
+    return written
 
 
 def _put_in_place(aside, folder):
