@@ -25,8 +25,8 @@ def parse(argv):
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
-                        help="max_normal, quantile:Q or target_fpr:P of the good pictures that the run held out, or "
-                        "best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run held "
+                        "out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
@@ -61,7 +61,7 @@ def run(arguments) -> int:
     from ..evaluation import measure
     from ..evaluation.predict import Predictor
     from ..model.weights import network_arrays
-    from ..report import pictures
+    from ..report import pictures, shots
     from ..storage import fingerprint
     from ..training.building import load_run
 
@@ -77,10 +77,15 @@ def run(arguments) -> int:
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
-    sheets = ((seen.record, pictures.draw_sheet(seen, predictor.smooth(seen), level, predictor.pool, arguments.min_area))
-              for seen in predictor.scan(chosen))
-    report.write(out, result, sheets)
+    level, pixel_level = (thresholds.get(name + ("_roi" if has_roi else ""), {}).get("value") for name in ("image", "pixel"))
+
+    def drawn():
+        for seen in predictor.scan(chosen):
+            smooth = predictor.smooth(seen)
+            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool, arguments.min_area, level=level)
+            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)
+
+    report.write(out, result, drawn())
     print(report.table(result.report))
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)

@@ -12,7 +12,7 @@ import cv2
 from ..console import aligned
 from ..errors import InputError
 from ..storage import aside, lock, sync, sync_tree, write_json, write_text, writing
-from . import page
+from . import page, shots
 
 REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
 PICTURES = "pictures"
@@ -29,18 +29,20 @@ def check_target(folder: str) -> None:
         raise InputError(f"{folder}: exists and is no earlier report; choose another --out")
 
 
-def write(folder: str, evaluation, sheets) -> None:
+def write(folder: str, evaluation, drawn) -> None:
     """Write everything beside `folder`, then put it in its place; an earlier report stays until then.
 
-    `sheets`: (record, (H, W, 3) uint8 RGB) pairs, drawn as they are written. Raises InputError if it cannot be written.
+    `drawn`: (record, sheet (H, W, 3) uint8 RGB, what `shots.shot` made of it), as they are written.
+
+    Raises: InputError if it cannot be written.
     """
     folder = os.path.abspath(folder)
     parent = os.path.dirname(folder)
     with writing(folder):
         os.makedirs(parent, exist_ok=True)
         with aside(parent) as fresh:
-            pictures, embedded = _write_pictures(fresh, sheets, sheet_names(evaluation.rows,
-                                                                            evaluation.report.get("data")))
+            embedded, names = {}, sheet_names(evaluation.rows, evaluation.report.get("data"))
+            pictures = _write_pictures(fresh, _sheets(drawn, embedded), names)
             write_json(os.path.join(fresh, REPORT), evaluation.report)
             write_text(os.path.join(fresh, PAGE), page.build(evaluation, embedded))
             write_text(os.path.join(fresh, PREDICTIONS), predictions(evaluation, pictures))
@@ -153,18 +155,26 @@ def _stem(path):
     return os.path.splitext(os.path.basename(path))[0]
 
 
+def _sheets(drawn, embedded):
+    """(record, sheet) of each; fills `embedded`, {path of the image: its shot}, until the page has enough of them."""
+    room = page.BYTES
+    for record, sheet, shot in drawn:
+        room -= shots.size(shot)
+        if room >= 0 or not embedded:
+            embedded[record.image] = shot
+        yield record, sheet
+
+
 def _write_pictures(folder, sheets, names):
-    """{path of the image: path of its sheet within the report}, {path of the image: `page.embed` of its sheet}"""
-    written, embedded = {}, {}
+    """{path of the image: path of its sheet within the report}."""
+    written = {}
     for record, sheet in sheets:
         path = os.path.join(folder, names[record.image])
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "xb") as stream:  # "x": no two pictures share a sheet
             stream.write(cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
         written[record.image] = names[record.image]
-        if len(embedded) < page.PICTURES:
-            embedded[record.image] = page.embed(sheet)
-    return written, embedded
+    return written
 
 
 def _put_in_place(fresh, folder):
