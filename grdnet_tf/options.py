@@ -120,6 +120,8 @@ class Network(Section):
     batch_norm: StrictBool = option(True, "batch normalisation in every block; Fig. 5 has none")
     discriminator_widths: Optional[Widths] = option(
         (32, 64, 128, 256, 512), "a stage of stride 2 each; null: no discriminator")
+    discriminator_blocks: Optional[whole(1, 64)] = option(
+        None, "residual blocks a stage of the discriminator; null: as `blocks`")
     segmenter_widths: Widths = option((32, 64, 128, 256, 512), "of the U-Net, a level each")
     segmenter_stride: one_of(1, 2) = option(1, "2: the U-Net starts and ends at half resolution")
     segmenter_difference: StrictBool = option(
