@@ -76,7 +76,7 @@ def run(arguments) -> int:
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
-    sheets = ((seen.record, pictures.draw_sheet(seen, predictor.smooth(seen), level, predictor.pool, arguments.min_area))
+    sheets = ((seen.record, pictures.draw_sheet(seen, predictor.smooth(seen), level, predictor.pool or 1, arguments.min_area))
               for seen in predictor.scan(chosen))
     report.write(out, result, sheets)
     print(report.table(result.report))

@@ -1,4 +1,4 @@
-"""One training run: configuration and checked data -> model, data sets, callbacks, `fit`, summary."""
+"""One run: configuration and checked data -> RUN. By steps: model, data sets, callbacks, `fit`, summary."""
 import logging
 import os
 import resource
@@ -8,13 +8,18 @@ import tensorflow as tf
 
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
-from . import building, callbacks, resume, run_folder
+from . import building, callbacks, fitted, resume, run_folder
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
 
 
 def run(config, data, folder: str, go_on: bool) -> int:
+    """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
+    return {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method](config, data, folder, go_on)
+
+
+def by_steps(config, data, folder: str, go_on: bool) -> int:
     """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint.
 
     `data` is `prepare.training_data(config)`.
