@@ -15,24 +15,27 @@ import yaml
 from pydantic import Field
 
 from .errors import InputError
-from .kinds import OptionError, Section, expected
-from .options import Data, Loss, Network, Noise, Train, Validation
+from .kinds import OptionError, Section, choice, expected, option
+from .options import METHODS, Data, Features, Loss, Network, Noise, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = (os.path.join(HERE, "configs"), os.path.join(os.path.dirname(HERE), "configs"))  # installed; in a checkout
 
 
 class Config(Section):
-    """All sections; `load_config` makes it. Below the commands only training/building.py and prepare.py see it."""
+    """All sections; `load_config` makes it. Below the commands only training/ sees it."""
+    method: choice(*METHODS) = option("grdnet", "the detector; all others are there to compare with, see baselines/")
     data: Data = Field(default_factory=Data)
     noise: Noise = Field(default_factory=Noise)
     validation: Validation = Field(default_factory=Validation)
     network: Network = Field(default_factory=Network)
     loss: Loss = Field(default_factory=Loss)
+    features: Features = Field(default_factory=Features)
     train: Train = Field(default_factory=Train)
 
 
-SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items()}
+SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
+FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
 
 
 def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Config:
@@ -49,7 +52,7 @@ def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Co
 def replace(config: Config, **values) -> Config:
     """A copy with `section__key=value` changed; values are checked as those of a file are."""
     changes = [(name.replace("__", ".", 1), value, "program") for name, value in values.items()]
-    return _build({name: dict(part) for name, part in config}, changes)
+    return _build({name: dict(getattr(config, name)) for name in SECTIONS}, [("method", config.method, "program"), *changes])
 
 
 def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
@@ -59,8 +62,9 @@ def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
 
 
 def flat(config: Config) -> Dict[str, Any]:
-    """{"section.key": value}."""
-    return {f"{section}.{key}": value for section, part in config for key, value in part}
+    """{"section.key": value}, and {"method": value}."""
+    return {"method": config.method, **{f"{section}.{key}": value for section in SECTIONS
+                                        for key, value in getattr(config, section)}}
 
 
 def to_yaml(config: Config) -> str:
@@ -102,6 +106,9 @@ def _read_file(file: str, above: Tuple[str, ...] = ()):
             path = shipped()[base]
         found = _read_file(path, (*above, os.path.realpath(file)))
     for section, values in content.items():
+        if section == "method":
+            found.append((section, values, file))
+            continue
         if section not in SECTIONS:
             near = difflib.get_close_matches(str(section), SECTIONS, n=1, cutoff=0.0)
             raise InputError(f"config {file}: unknown section '{section}'; the nearest is '{near[0]}'")
@@ -137,20 +144,27 @@ def _build(values, changes) -> Config:
     """The configuration of {section: {key: value}} and, over it, of [(section.key, value, source)]."""
     sources = {}
     for name, value, source in changes:
+        sources[name] = source
+        if name == "method":
+            values[name] = value
+            continue
         section, key = _section_and_key(name, source)
-        values[section][key], sources[name] = value, source
-    built = {}
+        values[section][key] = value
+    built = {name: values[name] for name in ("method",) if name in values}
     for section, kind in SECTIONS.items():
         try:
             built[section] = kind(**values[section])
         except OptionError as error:
             name = f"{section}.{error.key}"
             raise InputError(f"{sources.get(name, 'config')}: {name} {error.what}") from None
-    return _cross_check(Config(**built))
+    try:
+        return _cross_check(Config(**built))
+    except OptionError as error:
+        raise InputError(f"{sources['method']}: {error.key} {error.what}") from None
 
 
 def _section_and_key(name, source):
-    known = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
+    known = ["method"] + [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
         raise InputError(f"{source}: unknown key '{name}'; the nearest is '{near[0]}'")
@@ -160,6 +174,8 @@ def _section_and_key(name, source):
 def _cross_check(config: Config) -> Config:
     """What no section can judge by itself."""
     data, network, loss, train = config.data, config.network, config.loss, config.train
+    if config.method in FITTED:
+        return _cross_check_fitted(config)
     stride = (network if loss.adversarial else network.replace(discriminator_widths=None)).total_stride
     for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
         for side in sides:
@@ -185,6 +201,20 @@ def _cross_check(config: Config) -> Config:
     return config
 
 
+def _cross_check_fitted(config: Config) -> Config:
+    stride = max(config.features.strides)
+    for side in config.data.image_size:
+        if side % stride:
+            raise InputError(f"data.image_size = {list(config.data.image_size)}: {side} is not divisible by {stride}, the "
+                             "largest of features.strides")
+    if config.data.crop:
+        raise InputError(f"data.crop does not go with method: {config.method}, which is fitted on whole pictures")
+    if config.train.strategy != "none":
+        raise InputError(f"train.strategy = {config.train.strategy} does not go with method: {config.method}, which is "
+                         "fitted in one pass")
+    return config
+
+
 # docs/configuration.md ------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +225,8 @@ def reference() -> str:
              "sections; `--set section.key=value` changes one key; the library takes the options as arguments:",
              "`GRDNet(latent=64)`, `compile(objective=Loss(ssim=2), noise=Noise(opacity=(0.5, 1)))`. A file may begin with",
              "`base: FILE`, relative to itself, or `base: cpu` for a shipped one: what it does not say is as there."]
+    lines += ["", "`method`, beside the sections: " + expected(Config, "method") + " (default `grdnet`). `grdnet train --set",
+              "method=padim` changes it too. What goes with which: docs/baselines.md."]
     for name, section in SECTIONS.items():
         lines += ["", f"## {name}", "", inspect.getdoc(section).splitlines()[0], "",
                   "| key | takes | default | what it does |", "|---|---|---|---|"]

@@ -82,7 +82,7 @@ def run(arguments) -> int:
     def drawn():
         for seen in predictor.scan(chosen):
             smooth = predictor.smooth(seen)
-            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool, arguments.min_area, level=level)
+            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, arguments.min_area, level=level)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)
 
     report.write(out, result, drawn())

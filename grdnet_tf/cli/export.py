@@ -114,9 +114,11 @@ def picture_size(arguments, config):
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
     size = tuple(int(part) for part in parts)
-    if size != config.data.image_size and config.network.bottleneck == "drae":
-        raise InputError(f"--image-size {arguments.image_size}: a network with the dense bottleneck (drae) takes "
-                         f"pictures of {','.join(map(str, config.data.image_size))} only")
+    dense = config.method == "grdnet" and config.network.bottleneck == "drae"
+    if size != config.data.image_size and (dense or config.method == "padim"):
+        what = "a network with the dense bottleneck (drae)" if dense else "padim, a Gaussian for each position,"
+        raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "
+                         f"{','.join(map(str, config.data.image_size))} only")
     try:
         return configuration.replace(config, data__image_size=size).data.image_size
     except InputError as error:

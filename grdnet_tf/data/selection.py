@@ -5,8 +5,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Sequence, Tuple
 
-from . import roi as rois
 from ..errors import InputError
+from . import roi as rois
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
 

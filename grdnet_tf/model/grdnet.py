@@ -28,7 +28,7 @@ NETWORKS = ("generator", "discriminator", "segmenter")
 
 
 class Detection(NamedTuple):
-    """Reconstruction X^ (B, H, W, C), anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
+    """Reconstruction X^ (B, H, W, C) or None, anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
     reconstruction: tf.Tensor
     anomaly_map: tf.Tensor
     score: tf.Tensor
@@ -91,6 +91,11 @@ class GRDNet(KerasModel):
         if roi is not None:
             anomaly_map = anomaly_map * inputs.region(roi, images)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
+
+    @property
+    def one_size(self) -> bool:
+        """Whether it takes pictures of `image_size` only: the dense bottleneck does."""
+        return self.generator.encoder.flatten is not None
 
     def segment(self, images, reconstruction, training=False):
         """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2)."""

@@ -44,9 +44,10 @@ def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, level=Non
     rejected = level is None or smooth.max() > level
     found = label_found(amap, threshold, min_area) if threshold is not None and rejected else np.zeros(amap.shape, int)
     nothing = np.zeros_like(image)
+    redrawn = nothing if seen.reconstruction is None else to_rgb(seen.reconstruction)
     truth = nothing if seen.mask is None else np.where(seen.mask[..., None], np.uint8(255), nothing)
     regions = f"regions: {len(np.unique(found[found > 0]))}" if rejected else "regions: accepted"
-    panels = [("image", image), ("reconstruction", to_rgb(seen.reconstruction)),
+    panels = [("image", image), ("reconstruction" if seen.reconstruction is not None else "reconstruction: none", redrawn),
               ("ground truth" if seen.mask is not None else "ground truth: unknown", truth),
               ("overlay", _outlines(image, seen, found > 0, side)),
               ("anomaly map", to_rgb(amap[..., None])), ("anomaly map over image", heat(image, amap, threshold)),

@@ -21,7 +21,6 @@ import base64
 import functools
 import hashlib
 import json
-import math
 import os
 import sys
 import time

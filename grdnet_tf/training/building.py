@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..config import Config
+from ..config import FITTED, Config
 from ..data import pipeline
 from ..defects import perturb, sources
 from ..errors import InputError
 from ..model.grdnet import GRDNet
 from ..model.weights import restore_networks
 from ..storage import read_arrays
+from . import fitted
 from .run_folder import BEST, read_config
 
 keras = tf.keras
@@ -19,7 +20,7 @@ keras = tf.keras
 class Run(NamedTuple):
     """A trained run: its resolved configuration and its model with the best weights."""
     config: Config
-    model: GRDNet
+    model: GRDNet  # or a detector of baselines/
 
 
 def build_model(config) -> GRDNet:
@@ -35,6 +36,8 @@ def load_run(folder: str) -> Run:
     path = os.path.join(folder, BEST)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    if config.method in FITTED:
+        return Run(config, fitted.load(config, path))
     arrays, _ = read_arrays(path)
     model = build_model(config)
     restore_networks(model, arrays, path)

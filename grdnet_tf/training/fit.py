@@ -1,4 +1,4 @@
-"""One training run: configuration and checked data -> model, data sets, callbacks, `fit`, summary."""
+"""One run: configuration and checked data -> RUN. By steps: model, data sets, callbacks, `fit`, summary."""
 import logging
 import os
 import sys
@@ -7,13 +7,18 @@ import tensorflow as tf
 
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
-from . import building, callbacks, recorded, resume, run_folder
+from . import building, callbacks, fitted, recorded, resume, run_folder
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
 
 
 def run(config, data, folder: str, go_on: bool) -> int:
+    """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
+    return {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method](config, data, folder, go_on)
+
+
+def by_steps(config, data, folder: str, go_on: bool) -> int:
     """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint.
 
     `data` is `prepare.training_data(config)`.
@@ -92,16 +97,6 @@ def summary(model, config, data, parts, steps):
     log, best = parts[-1].parts["log"], parts[-1].parts["best"]
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
             "best_epoch": best.epoch, "best": best.value, "figures": log.rows[-1], "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": peak_rss_mb(), "train_images": len(data.train),
+            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(data.train),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}
-
-
-def peak_rss_mb():
-    """The most memory that this process has held, MiB; None where the system does not say (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return round(peak / 2**20, 1)

@@ -85,6 +85,16 @@ def _processor():
         return platform.processor()
 
 
+def peak_rss_mb():
+    """The most memory that this process has held, MiB; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return round(peak / 2**20, 1)
+
+
 def read_config(folder: str):
     """The resolved configuration of the run in `folder`. InputError if there is no run."""
     path = os.path.join(folder, CONFIG)

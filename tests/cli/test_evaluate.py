@@ -14,11 +14,11 @@ import tensorflow as tf
 
 import evaluate
 from grdnet_tf import config as configuration
-from grdnet_tf.training import runs
 from grdnet_tf.demo.dataset import write_demo
+from grdnet_tf.model.weights import network_arrays
 from grdnet_tf.report.pictures import BLUE, ORANGE, RED, draw_sheet
 from grdnet_tf.storage import write_arrays
-from grdnet_tf.model.weights import network_arrays
+from grdnet_tf.training import runs
 
 TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "network.widths=[4, 8]",
         "network.latent=4", "network.stem=0", "network.blocks=1", "network.discriminator_widths=[4, 8]",

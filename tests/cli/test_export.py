@@ -16,11 +16,11 @@ from test_export_signatures import randomise
 
 import evaluate
 import export
-from grdnet_tf.training import runs
 from grdnet_tf.errors import ExportStopped, InputError
+from grdnet_tf.model.weights import network_arrays
 from grdnet_tf.serving import publish, selftest
 from grdnet_tf.storage import read_arrays, write_arrays
-from grdnet_tf.model.weights import network_arrays
+from grdnet_tf.training import runs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIGNATURES = ["score", "serve_bytes", "serve_bytes_map", "serve_bytes_roi", "serve_roi", "serve_uint8",
@@ -251,7 +251,7 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
 
 def test_onnx_in_half_precision_is_judged_and_listed(trained, small_demo, tmp_path, capsys, monkeypatch):
     pytest.importorskip("tf2onnx", reason="ONNX: pip install '.[onnx]'")
-    from grdnet_tf.serving.convert import onnx, judge
+    from grdnet_tf.serving.convert import judge, onnx
 
     flags = ["--run", trained, "--batch-sizes", "1", "--format", "onnx", "--precision", "fp16", "--calibration-data",
              small_demo]

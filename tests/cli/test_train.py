@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import train
-from grdnet_tf.training import runs, fit
 from grdnet_tf.config import load_config
 from grdnet_tf.storage import read_arrays
+from grdnet_tf.training import fit, runs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SETTINGS = {
@@ -296,8 +296,8 @@ def test_bad_pictures_can_be_skipped_and_are_listed(data, config_file, tmp_path)
 
 
 def test_pictures_that_are_tested_on_what_was_learnt_are_named(data, tmp_path, caplog):
-    from grdnet_tf.training import runs
     from grdnet_tf.config import load_config
+    from grdnet_tf.training import runs
 
     copy = tmp_path / "data"
     shutil.copytree(data, copy)

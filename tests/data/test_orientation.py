@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from grdnet_tf.data.records import Record
 from grdnet_tf.data.orientation import Orientation, measure
+from grdnet_tf.data.records import Record
 
 FREE = Orientation(1.0, True, True)
 

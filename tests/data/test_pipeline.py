@@ -15,7 +15,6 @@ from grdnet_tf.data.records import Record, list_mvtec
 from grdnet_tf.errors import InputError
 from grdnet_tf.options import Data
 
-
 # Pixels
 
 

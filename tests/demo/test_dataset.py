@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from grdnet_tf.cli import demo
-from grdnet_tf.demo import dataset, render, scene as demo_scene
+from grdnet_tf.demo import dataset, render
+from grdnet_tf.demo import scene as demo_scene
 from grdnet_tf.errors import InputError
 
 SMALL = dict(train=2, test_good=1, per_defect=1, distractors=2, size=(64, 64))

@@ -7,6 +7,7 @@ from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import thresholds
 from grdnet_tf.evaluation.metrics import Ranking, rank
 
+
 def fit(scores, method="max_normal"):
     return thresholds.fit(rank(scores, np.zeros(len(scores))), method)
 

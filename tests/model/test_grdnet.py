@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from grdnet_tf.model import losses
 from grdnet_tf.defects import perlin
+from grdnet_tf.model import losses
 from grdnet_tf.model.grdnet import Detection, GRDNet, Objective
 from grdnet_tf.model.scoring import anomaly_score
 from grdnet_tf.model.weights import NETWORKS, network_arrays, restore_networks

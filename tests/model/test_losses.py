@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from skimage.metrics import structural_similarity
 
-from grdnet_tf.model import losses
 from grdnet_tf.errors import InputError
+from grdnet_tf.model import losses
 
 
 def pictures(height=40, width=33, channels=3, noise=0.1):

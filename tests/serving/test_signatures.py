@@ -11,8 +11,8 @@ import tensorflow as tf
 from PIL import Image
 
 from grdnet_tf.data.decoding import load_image
-from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.data.files import BadImage, read_picture
+from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.serving import export, folding, selftest, signatures
 
