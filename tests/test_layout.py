@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "grdnet_tf").rglob("*.py"))
-GROUND = "errors compat kinds options ops storage console config".split()
+GROUND = "errors compat kinds options ops storage locking console config".split()
 FLOORS = {**dict.fromkeys(GROUND, 0),
-          "demo": 1, "defects": 1, "data": 1, "model": 2, "baselines": 3, "training": 3, "evaluation": 3, "report": 4,
-          "serving": 5, "cli": 6, "__main__": 7}
+          "demo": 1, "defects": 1, "data": 1, "model": 2, "baselines": 3, "training": 4, "evaluation": 4, "report": 5,
+          "serving": 6, "cli": 7, "__main__": 8}
 
 
 def room(path):
@@ -129,5 +129,5 @@ def test_setup_lists_every_folder_and_the_packages_of_the_requirements():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = [line for line in lines if line and not line.startswith("#")]
     extras = setup["options.extras_require"]
-    lists = (setup["options"]["install_requires"], extras["onnx"], extras["test"])
+    lists = (setup["options"]["install_requires"], *(extras[name] for name in ("onnx", "features", "test")))
     assert [line for text in lists for line in text.split("\n") if line] == required

@@ -92,11 +92,6 @@ class GRDNet(KerasModel):
             anomaly_map = anomaly_map * inputs.region(roi, images)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
-    @property
-    def one_size(self) -> bool:
-        """Whether it takes pictures of `image_size` only: the dense bottleneck does."""
-        return self.generator.encoder.flatten is not None
-
     def segment(self, images, reconstruction, training=False):
         """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2)."""
         seen = [images, reconstruction]

@@ -11,7 +11,8 @@ from ..data.drawings import Shape
 from ..data.files import read_picture
 from ..data.proposal import evenly, measure, shown
 from ..data.roi import read_roi
-from .page import HERE, embed, fill, in_script
+from .page import HERE, fill, in_script
+from .shots import jpeg
 
 TEMPLATE = os.path.join(HERE, "roi_page.html")
 GOOD, OTHERS = 16, 8  # pictures in the page, out of train/good and of the test folders
@@ -29,10 +30,10 @@ def build(root: str, good: Sequence, others: Sequence, shapes: Sequence[Shape]) 
         pixels = read_picture(record.image)
         height, width = pixels.shape[:2]
         pictures.append({"name": name_below(root, record), "width": width, "height": height,
-                         "picture": embed(_rgb(pixels, _SIDE))[0]})
+                         "picture": jpeg(_rgb(pixels, _SIDE))})
     plain = [{"kind": s.kind, "numbers": list(s.numbers), "exclude": s.exclude, "pictures": s.pictures} for s in shapes]
-    data = {"pictures": pictures, "shapes": plain, "mean": embed(_bytes(found.mean))[0],
-            "spread": embed(cv2.applyColorMap(spread, cv2.COLORMAP_VIRIDIS)[..., ::-1])[0]}
+    data = {"pictures": pictures, "shapes": plain, "mean": jpeg(_bytes(found.mean)),
+            "spread": jpeg(cv2.applyColorMap(spread, cv2.COLORMAP_VIRIDIS)[..., ::-1])}
     facts = (f"{len(pictures)} pictures of <code>{escape(os.path.abspath(root))}</code>; mean and spread of "
              f"{len(evenly(good))} good ones.")
     return fill(TEMPLATE, {"title": escape(os.path.basename(os.path.abspath(root))), "facts": facts,

@@ -21,7 +21,7 @@ def shot(seen, smooth, threshold, min_area=1) -> dict:
     """
     amap = seen.cut(seen.anomaly_map)
     found = label_found(amap, threshold, min_area) > 0 if threshold is not None else None
-    return embed(own_picture(seen.record.image), amap, smooth, pictures.to_rgb(seen.reconstruction),
+    return embed(own_picture(seen.record.image), amap, smooth, None if seen.reconstruction is None else pictures.to_rgb(seen.reconstruction),
                  {"roi": seen.roi, "truth": seen.mask, "found": found})
 
 
@@ -37,9 +37,9 @@ def embed(picture, raw=None, pooled=None, reconstruction=None, outlines=None) ->
     height, width = picture.shape[:2]
     shapes = {name: region.shape for name, region in (outlines or {}).items() if region is not None}
     rows, columns = next(iter(shapes.values()), (height, width))
-    return {"picture": _jpeg(picture), "shape": f"{width} / {height}", "box": f"0 0 {columns} {rows}",
+    return {"picture": jpeg(picture), "shape": f"{width} / {height}", "box": f"0 0 {columns} {rows}",
             "raw": _map(raw), "pooled": _map(pooled),
-            "reconstruction": None if reconstruction is None else _jpeg(reconstruction),
+            "reconstruction": None if reconstruction is None else jpeg(reconstruction),
             "outlines": {name: outline(outlines[name]) for name in shapes}}
 
 
@@ -81,7 +81,7 @@ def _map(values):
     return _uri("png", np.rint(255 * np.sqrt(np.clip(peaks, 0, 1))).astype(np.uint8))
 
 
-def _jpeg(picture):
+def jpeg(picture):
     return _uri("jpeg", picture[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
                 cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)  # a small stain's colour is not averaged away
 

@@ -55,9 +55,12 @@ class Sorted(NamedTuple):
 def record(root: str, channels: int, depth: int, parts: Dict[str, Sequence[Record]]) -> Recorded:
     """The record of {part: pictures}. InputError for a file that has vanished."""
     flat = [(one, part) for part, records in parts.items() for one in records]
-    rois = iter(_digests([one.roi for one, _ in flat if one.roi]))
+    drawn = {one.roi: hashlib.sha256(repr(one.roi.shapes).encode()).hexdigest() for one, _ in flat
+             if one.roi and not isinstance(one.roi, str)}
+    files = sorted({one.roi for one, _ in flat if isinstance(one.roi, str)})
+    rois = {None: None, **drawn, **dict(zip(files, _digests(files)))}
     return Recorded(os.path.abspath(root), channels, depth, [
-        Entry(_name(one.image, root), sha256, part, next(rois) if one.roi else None)
+        Entry(_name(one.image, root), sha256, part, rois[one.roi])
         for (one, part), sha256 in zip(flat, _digests([one.image for one, _ in flat]))])
 
 

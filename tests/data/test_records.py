@@ -63,21 +63,21 @@ def empty(folder):
 
 
 @pytest.mark.parametrize("split, change, words", [
-    ("train", rename("train", "elsewhere"), ["train: folder not found"]),
-    ("train", rename("train/good", "train/fine"), ["train/good: folder not found"]),
+    ("train", rename("train", "elsewhere"), ["found elsewhere/", "train/good"]),
+    ("train", rename("train/good", "train/fine"), ["train: found fine/; expected", "train/good"]),
     ("train", empty("train/good"), ["train/good: no picture in it", ".png"]),
-    ("test", empty("test/crack"), ["test/crack: no picture in it"]),
+    ("test", empty("test/crack"), ["roi/test/crack", "no pictures in", "test/crack"]),
     ("test", rename("ground_truth/crack/001_mask.png", "elsewhere.png"),
      ["test/crack/001.png: no mask", "ground_truth/crack/001_mask.png"]),
     ("test", rename("test/crack/001.png", "elsewhere.png"), ["ground_truth/crack/001_mask.png", "without a picture"]),
     ("test", rename("ground_truth/crack/001_mask.png", "ground_truth/crack/001.png"),
-     ["ground_truth/crack/001.png", "_mask"]),
-    ("test", rename("test/crack", "test/scratch"), ["roi/test/crack", "no folder", "test/crack"]),
+     ["test/crack/001.png: no mask", "ground_truth/crack/001_mask.png"]),
+    ("test", rename("test/crack", "test/scratch"), ["roi/test/crack", "no pictures in", "test/crack"]),
     ("test", lambda root: write(f"{root}/ground_truth/dent/0_mask.png", region()),
-     ["ground_truth/dent", "no folder", "test/dent"]),
+     ["ground_truth/dent", "no pictures in", "test/dent"]),
     ("train", rename("train/good/002.png", "elsewhere.png"), ["roi/train/good/002.png", "without a picture"]),
     ("train", rename("roi/train/good/002.png", "elsewhere.png"), ["train/good/002.png: no ROI"]),
-    ("train", rename("roi/train/good", "roi/train/fine"), ["roi/train/fine", "train/fine"]),
+    ("train", rename("roi/train/good", "roi/train/fine"), ["roi/train/fine", "no pictures in", "train/fine"]),
     ("test", lambda root: write(f"{root}/test/crack/001.bmp", picture()), ["test/crack/001", "no mask"]),
 ])
 def test_folders_that_do_not_fit_are_named(root, split, change, words):

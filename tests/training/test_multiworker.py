@@ -4,7 +4,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from test_train import complete, rows, start, summary  # noqa: F401: the fixtures, too
+
+from test_train import complete, config_file, data, rows, start, summary  # noqa: F401: the fixtures, too
 
 pytestmark = pytest.mark.slow
 
