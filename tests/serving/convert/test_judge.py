@@ -92,7 +92,7 @@ def test_good_pictures_calibrate_and_test_pictures_compare(small_demo):
 
 
 def test_many_pictures_are_thinned_evenly(monkeypatch, small_demo):
-    monkeypatch.setattr(quantisation, "CALIBRATION_PICTURES", 4)
+    monkeypatch.setattr(judge, "CALIBRATION_PICTURES", 4)
     every = judge.find(small_demo).calibration
     monkeypatch.undo()
     names = [record.image for record in judge.find(small_demo).calibration]
