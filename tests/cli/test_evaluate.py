@@ -10,29 +10,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
+from small_runs import make_run
 
 import evaluate
-from grdnet_tf import config as configuration
 from grdnet_tf.demo.dataset import write_demo
-from grdnet_tf.model.weights import network_arrays
-from grdnet_tf.report.pictures import BLUE, ORANGE, RED, draw_sheet
-from grdnet_tf.storage import write_arrays
-from grdnet_tf.training import runs
-
-TINY = ("data.image_size=[64, 64]", "data.channels='3'", "data.held_out=0.25", "network.widths=[4, 8]",
-        "network.latent=4", "network.stem=0", "network.blocks=1", "network.discriminator_widths=[4, 8]",
-        "network.segmenter_widths=[4, 8]", "network.score_pool=5", "loss.adversarial=0", "loss.encoder=0")
-
-
-def make_run(folder, data, *settings):
-    """A run folder as train.py leaves it, with the initial weights of one seed."""
-    config = configuration.load_config(None, [*TINY, *settings, f"data.root={json.dumps(str(data))}"])
-    runs.create_run(str(folder), config)
-    tf.keras.utils.set_random_seed(3)
-    write_arrays(os.path.join(folder, runs.BEST), network_arrays(runs.build_model(config)), {})
-    return str(folder)
-
+from grdnet_tf.training import run_folder
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, small_demo):
@@ -205,7 +187,7 @@ def test_missing_run_data_and_weights(trained, small_demo, tmp_path, capsys):
     assert "--split train" in fails(capsys, "--run", trained, "--thresholds", "max_normal", "--split", "train")
     empty = tmp_path / "untrained"
     shutil.copytree(trained, empty)
-    os.remove(empty / runs.BEST)
+    os.remove(empty / run_folder.BEST)
     assert "no trained weights" in fails(capsys, "--run", str(empty))
 
 
@@ -233,34 +215,13 @@ def test_bad_pictures_are_named_and_the_earlier_report_stays(trained, small_demo
     assert open(out / "report.json", "rb").read() == before
 
 
-def test_help_is_fast_and_imports_no_tensorflow():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def test_help_is_fast_and_imports_no_tensorflow(pytestconfig):
     code = ("import sys, evaluate\ntry: evaluate.main(['--help'])\nexcept SystemExit: pass\n"
             "assert 'tensorflow' not in sys.modules, 'tensorflow'")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=pytestconfig.rootpath, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
     assert "--roi" in done.stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # CPU time: the machine may be busy
-
-
-# The sheet ------------------------------------------------------------------------------------------------------------
-
-
-def test_sheet_shows_roi_truth_and_finds_in_their_colours():
-    from grdnet_tf.evaluation.measure import Seen
-
-    amap = np.full((32, 32), 0.1, np.float32)
-    amap[4:8, 4:8] = 0.9
-    roi, mask = np.zeros((32, 32), bool), np.zeros((32, 32), bool)
-    roi[:20], mask[12:16, 12:16] = True, True
-    grey = np.full((32, 32, 1), 0.5, np.float32)
-    seen = Seen(None, grey, grey, amap, roi, mask, 0.5, 0.5)
-    sheet = draw_sheet(seen, threshold=0.5, pool=5, side=64)
-    overlay = sheet[22:86, 3 * 68 + 2:4 * 68 - 2]  # the last panel of the first row, below its title
-    for colour, (row, column) in ((BLUE, (39, 60)), (ORANGE, (24, 28)), (RED, (8, 10))):
-        assert tuple(overlay[row, column]) == colour  # twice the size: edges of roi, mask and find
-    unknown = draw_sheet(seen._replace(mask=None, roi=None), threshold=None, pool=5, side=64)
-    assert unknown.shape == sheet.shape
-    assert not (unknown == np.array(RED, np.uint8)).all(axis=-1).any()

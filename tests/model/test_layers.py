@@ -1,9 +1,9 @@
-"""The blocks: what a shortcut computes, and that enlarging copies pixels."""
+"""The blocks: what a shortcut computes."""
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from grdnet_tf.model.layers import SLOPE, ResidualBlock, double
+from grdnet_tf.model.layers import SLOPE, ResidualBlock
 
 
 @pytest.mark.parametrize("filters", [3, 16])  # oneDNN's filter gradient of a strided 1x1 convolution broke below 16
@@ -27,8 +27,3 @@ def test_the_shortcut_that_halves_is_a_strided_1x1_convolution(filters):
     expected = np.einsum("bhwi,bhwo->io", x[:, ::2, ::2].astype(np.float64), slope)
     np.testing.assert_allclose(gradient[0][0, 0], expected, atol=1e-3)
     np.testing.assert_allclose(gradient[1], slope.sum((0, 1, 2)), atol=1e-3)
-
-
-def test_enlarging_copies_each_pixel_into_a_square_of_four():
-    x = np.arange(2 * 3 * 4 * 2, dtype=np.float32).reshape(2, 3, 4, 2)
-    np.testing.assert_array_equal(double(tf.constant(x)), x.repeat(2, axis=1).repeat(2, axis=2))

@@ -8,6 +8,7 @@ from skimage.metrics import structural_similarity
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.model import losses
+from grdnet_tf.options import READINGS
 
 
 def pictures(height=40, width=33, channels=3, noise=0.1):
@@ -206,9 +207,9 @@ class TestSegmentation:
         assert float(terms.total) == pytest.approx(focal + 0.4 * overlap, rel=1e-5)
 
     def test_table_is_complete(self):
-        assert len(losses.READINGS) == 5
+        assert len(READINGS) == 5
 
-    @pytest.mark.parametrize("reading", losses.READINGS)
+    @pytest.mark.parametrize("reading", READINGS)
     def test_roi_of_ones_is_no_roi_bit_for_bit(self, reading):
         random = np.random.default_rng(1)
         logits = random.normal(0, 2, (3, 8, 8, 1)).astype(np.float32)
@@ -220,7 +221,7 @@ class TestSegmentation:
 
     def test_gradient_outside_the_roi(self):
         outside = {}
-        for reading in losses.READINGS:
+        for reading in READINGS:
             (to_logits,) = gradient(lambda l: losses.segmentation(reading, l, self.mask, self.roi).total, self.logits)
             assert np.isfinite(to_logits).all() and np.abs(to_logits[0, 0]).max() > 0
             outside[reading] = to_logits[0, 1, :, 0].numpy()
@@ -240,7 +241,7 @@ def test_every_loss_is_a_float32_scalar_for_half_inputs():
     values = [losses.l1(x, y), losses.l2(x, y), losses.ssim_loss(x, y), losses.contextual(x, y)]
     values += [losses.feature_matching(x, y), losses.encoder(x, y), losses.discriminator(x, y), losses.focal(x, y)]
     values += [losses.overlap(x, y)]
-    for reading in losses.READINGS:
+    for reading in READINGS:
         values += losses.segmentation(reading, x[..., :1], y[..., :1], tf.ones_like(x[..., :1]))
     for value in values:
         assert value.dtype == tf.float32 and value.shape == ()

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from test_train import complete, config_file, data, rows, start, summary  # noqa: F401: the fixtures, too
+from tiny_training import complete, rows, start, summary
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +36,9 @@ def train_together(*argv):
     assert [process.returncode for process in processes] == [0, 0], "\n\n".join(outputs)
 
 
-def test_two_workers_train_as_one_process_and_resume(data, config_file, tmp_path):  # noqa: F811
-    flags = ["--data", data, "--config", config_file, "--no-jit", "--epochs", "2", "--set", "train.learning_rate=1e-5",
-             "--set", "train.clip_norm=1"]
+def test_two_workers_train_as_one_process_and_resume(discs, tiny_config, tmp_path):
+    flags = ["--data", discs, "--config", tiny_config, "--no-jit", "--epochs", "2", "--set",
+             "train.learning_rate=1e-5", "--set", "train.clip_norm=1"]
     complete(*flags, "--run", str(tmp_path / "alone"))
     train_together(*flags, "--run", str(tmp_path / "both"), "--strategy", "multiworker")
     other = tmp_path / "both.worker-1"

@@ -8,8 +8,7 @@ import tensorflow as tf
 from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.serving import selftest
-from grdnet_tf.serving.convert import onnx as onnx_export
-from grdnet_tf.serving.convert import onnx_precision
+from grdnet_tf.serving.convert import onnx as onnx_export, onnx_precision
 from grdnet_tf.serving.folding import inference_half
 from grdnet_tf.serving.signatures import write_saved_model
 
