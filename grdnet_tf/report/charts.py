@@ -1,4 +1,4 @@
-"""Small SVG charts as text: curves, score histograms, bars. The page's style sheet gives the colours.
+"""Small charts as SVG text: curves, score histograms; and bars. The page's style sheet gives the colours.
 
 An <svg> says in data-plot ("left top width height") where its axes lie, so that the page's script can move what is on it.
 """
@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_NAMES, _NOTES, _STEP = 170, 130, 26  # bars: room for names and notes, height of a row
 QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -27,7 +26,7 @@ class Plot(NamedTuple):
         return self.height - self.bottom - share * (self.height - self.top - self.bottom)
 
 
-SQUARE, WIDE = Plot(340, 250), Plot(700, 260, top=34)
+SQUARE, WIDE = Plot(340, 250), Plot(700, 240)
 
 
 def ticks(high, least=4):
@@ -70,7 +69,7 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
     """Scores in [0, 1] of good (upwards) and defective (downwards) images, and the threshold as a line.
 
     Each half is scaled to its own highest bar: what counts is where they overlap, not how many there are. The line
-    "tried-line" is a threshold that is tried in the page, hidden at first.
+    "tried" is a threshold that is tried in the page. Above it stands the legend.
     """
     plot, high = WIDE, score_axis(good, defective, threshold)
     parts = _axes(plot, "score", "images", [(value / high, f"{value:.6g}") for value in ticks(high)], ())
@@ -88,28 +87,22 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
                 title = f"{name}: {count} image{'' if count == 1 else 's'}, score {left:.3g} to {right:.3g}"
                 parts.append(_rect(name, plot.x(left / high), middle - length if up else middle,
                                    plot.x(right / high) - plot.x(left / high), length, title))
-    legend = [("good", f"{len(good)} good, upwards"), ("defective", f"{len(defective)} defective, downwards")]
-    for i, (name, words) in enumerate(legend):
-        parts += [_rect(name, plot.left + 150 * i, 8, 12, 12, words), _text(plot.left + 17 + 150 * i, 18, words)]
+    words = [("good", f"{len(good)} good, upwards"), ("defective", f"{len(defective)} defective, downwards")]
     if threshold is not None:
         at = plot.x(threshold / high)
-        parts += [_line("threshold", at, plot.top, at, plot.y(0)), _line("threshold", 364, 14, 388, 14),
-                  _text(394, 18, f"threshold {threshold:.4g}, stored")]
-    parts += ['<g class="tried" hidden="">', _line("tried-line", 0, plot.top, 0, plot.y(0)), "</g>",
-              '<g class="tried-legend" hidden="">', _line("tried-line", 544, 14, 568, 14), _text(574, 18, "tried here"), "</g>"]
-    return _svg(parts, "scores of good and defective images", plot)
+        parts.append(_line("threshold", at, plot.top, at, plot.y(0)))
+        words.append(("threshold", f"threshold {threshold:.4g}, stored"))
+    parts += ['<g class="tried">', _line("tried-line", 0, plot.top, 0, plot.y(0)), "</g>"]
+    legend = "".join(f'<span><i class="of-{name}"></i>{text}</span> ' for name, text in words)
+    return (f'<p class="legend small">{legend}<span class="tried"><i class="of-tried"></i>tried here</span></p>'
+            + _svg(parts, "scores of good and defective images", plot))
 
 
 def bars(rows) -> str:
-    """Horizontal bars of (name, value in [0, 1] or None, note at the end of the bar)."""
-    parts, width = [], WIDE.width - _NAMES - _NOTES
-    for i, (name, value, note) in enumerate(rows):
-        y = 8 + i * _STEP
-        parts += [_text(_NAMES - 8, y + 13, name if len(name) <= 26 else name[:25] + "…", "end"),
-                  _rect("back", _NAMES, y, width, 18, name), _text(WIDE.width - _NOTES + 8, y + 13, note)]
-        if value:
-            parts.append(_rect("bar", _NAMES, y, width * value, 18, name))
-    return _svg(parts, "bars", Plot(WIDE.width, 16 + _STEP * len(rows)))
+    """Horizontal bars of (name, value in [0, 1] or None, note at the end of the bar), as HTML that takes any width."""
+    lines = [f'<span>{escape(name)}</span><span class="back"><i class="bar" style="width:{100 * (value or 0):.1f}%"></i>'
+             f'</span><span>{escape(note)}</span>' for name, value, note in rows]
+    return f'<div class="bars small">{"".join(lines)}</div>'
 
 
 def _curve_axes(plot, x_label, y_label, chance):

@@ -109,8 +109,7 @@ def build(entries, folder) -> str:
     """The page; the names of runs link to their reports, relative to `folder`."""
     rows, grid, reading = lines(entries), pivot(entries), suffix(entries)
     first = len(rows[0]) - len(KEYS)
-    heads = [*rows[0][:first], *("good rejected", "defects missed"),
-             *rows[0][first:]]
+    heads = [*rows[0][:first], "good rejected", "defects missed", *(key.replace("_", " ") for key in KEYS)]
     body = [[escape(cell) for cell in row[:first]] for row in rows[1:]]
     for row, entry in zip(body, entries):
         link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")

@@ -174,9 +174,9 @@ def _figures(report, reading):
 
 def _types(report, reading):
     keys = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")
-    lines = [[escape(name), str(part["n_images"]), *(number(part[key + reading]) for key in keys),
-              ("–", f' data-type="{escape(name)}"')] for name, part in report["per_type"].items()]
-    return table(["type", "images", *(key.replace("_", " ") for key in keys), "wrong"], lines)
+    lines = [[escape(name), str(part["n_images"]), ("–", f' data-type="{escape(name)}"'),
+              *(number(part[key + reading]) for key in keys)] for name, part in report["per_type"].items()]
+    return table(["type", "images", "wrong", *(key.replace("_", " ") for key in keys)], lines)
 
 
 def _sizes(sizes):

@@ -17,7 +17,7 @@ def _scale(colours, opacity):
 
 
 _AT = np.linspace(0, 1, _STEPS)
-BELOW = _scale(0.12 + 0.36 * _AT, 0.4 * _AT ** 2)     # from 0 to the threshold: blue to green, hardly there
+BELOW = _scale(0.12 + 0.36 * _AT, 0.32 * _AT ** 2)    # from 0 to the threshold: blue to green, hardly there
 ABOVE = _scale(0.64 + 0.32 * _AT, 0.55 + 0.25 * _AT)  # from the threshold to 1: yellow to red
 
 

@@ -76,9 +76,9 @@ function drawLevel() {
 }
 function place(part, where) {
   const marks = [["ROC", where.fpr, where.tpr], ["Precision", where.tpr, where.precision]];
+  for (const mark of part.querySelectorAll(".tried")) mark.style.visibility = where.tried ? "visible" : "hidden";
   part.querySelectorAll("svg[data-plot]").forEach(svg => {
     const [left, top, width, height] = svg.dataset.plot.split(" ").map(Number), dot = svg.querySelector(".at");
-    for (const mark of svg.querySelectorAll(".tried, .tried-legend")) mark.toggleAttribute("hidden", !where.tried);
     if (svg.querySelector(".tried") && where.score !== undefined)
       svg.querySelector(".tried").setAttribute("transform", `translate(${left + width * where.score} 0)`);
     if (!dot) return;
