@@ -38,7 +38,7 @@ def test_table_page_and_json(four, tmp_path, capsys):
     assert evaluate.main(["--compare", *four, "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["run", "data", "seed", "epochs", *comparison.KEYS]
-    assert lines[2].split()[:5] == ["b", "pill", "1", "10", "0.9400"]
+    assert lines[2].split()[:5] == ["b", "pill", "1", "10", "0.940"]
     assert lines[3].split()[7] == "–"
     content = json.load(open(out / "comparison.json", encoding="utf-8"))
     assert content["differing"] == ["train.epochs"] and content["warnings"] == []
@@ -59,7 +59,7 @@ def test_pivot_averages_over_seeds(four):
 def test_roi_figures_are_compared_if_all_have_them(tmp_path):
     both = [make(tmp_path / name, 0.9, 0.8, reading="_roi") for name in "ab"]
     entries = [comparison.read(run, {}) for run in both]
-    assert comparison.lines(entries)[0][-6] == "image_auroc_roi" and comparison.lines(entries)[1][-6] == "0.9000"
+    assert comparison.lines(entries)[0][-6] == "image_auroc_roi" and comparison.lines(entries)[1][-6] == "0.900"
     mixed = entries + [comparison.read(make(tmp_path / "c", 0.7, 0.6), {})]
     assert comparison.lines(mixed)[0][-6] == "image_auroc"
 
