@@ -15,10 +15,10 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
-from grdnet_tf.errors import InputError  # noqa: E402
 from grdnet_tf.data.files import read_picture  # noqa: E402
+from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
 from grdnet_tf.data.roi import read_roi  # noqa: E402
+from grdnet_tf.errors import InputError  # noqa: E402
 
 LEAST_CHANGE, LEAST_MEAN, LEAST_AREA = 4, 10, 12  # grey levels of a marked pixel, of all of them; pixels at 256 x 256
 
