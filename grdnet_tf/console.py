@@ -6,7 +6,8 @@ from .errors import ExportStopped, InputError, TrainingStopped
 
 
 def ended(action) -> int:
-    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop."""
+    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop, 130 for
+    Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -18,6 +19,9 @@ def ended(action) -> int:
     except (TrainingStopped, ExportStopped) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr)
+        return getattr(error, "status", 130)
 
 
 def aligned(lines) -> str:

@@ -2,12 +2,14 @@
 import hashlib
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from .. import config as configuration
 from ..data import orientation
 from ..data.records import duplicates, hold_out, inspect, list_mvtec
 from ..errors import InputError
+from ..storage import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,7 @@ class Data(NamedTuple):
     depth: int
     skipped: list
     fingerprint: str  # of the pictures' names and sizes: a run must not go on with other data
+    content: str      # of the bytes of the pictures and ROIs
 
 
 def training_data(config) -> Data:
@@ -39,8 +42,11 @@ def training_data(config) -> Data:
         records, held_out = hold_out(records, d.held_out, config.train.seed)
     names = "\n".join(f"{os.path.relpath(r.image, root)} {os.path.getsize(r.image)}" for r in inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
+    files = [path for r in inspection.records for path in (r.image, r.roi) if path]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of Python's lock
+        content = "\n".join(pool.map(file_sha256, files))
     return Data(records, held_out, channels, inspection.depth, inspection.skipped,
-                hashlib.sha256(names.encode()).hexdigest())
+                *(hashlib.sha256(text.encode()).hexdigest() for text in (names, content)))
 
 
 def oriented(config, data: Data):

@@ -2,7 +2,9 @@
 
     RUN/config.yaml  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  summary.json
 """
+import contextlib
 import json
+import logging
 import os
 import platform
 import sys
@@ -13,15 +15,79 @@ from ..data import selection
 from ..errors import InputError
 from ..storage import write_json, write_text
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
+ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
+logger = logging.getLogger(__name__)
 
 
 def check_new(folder: str) -> None:
-    """InputError unless a run can be made in `folder`: it must be missing or empty."""
-    if os.path.exists(os.path.join(folder, CONFIG)):
-        raise InputError(f"{folder}: there is a run already; --resume goes on with it, or choose another --run")
-    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+    """InputError unless a run can be made in `folder`: it must be missing, empty, or left by a run that never began."""
+    if is_begun(folder):
+        raise InputError(f"{folder}: there is a run already; --resume goes on with it, from its beginning where there is "
+                         "no checkpoint yet, or choose another --run")
+    if os.path.exists(folder) and (not os.path.isdir(folder) or not _only_begun(folder)):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another --run")
+
+
+def is_begun(folder: str) -> bool:
+    """Whether there is a run in `folder`: its configuration is what is written last when one is made."""
+    return os.path.exists(os.path.join(folder, CONFIG))
+
+
+def _only_begun(folder):
+    """Whether all in the folder is what making a run leaves when it is cut off."""
+    parts = {"": {ENVIRONMENT, LOCK}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
+    for at, folders, files in os.walk(folder):
+        known = parts.get(os.path.relpath(at, folder) if at != folder else "")
+        if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(folder: str):
+    """The run in `folder`, made if it is missing, for this process alone; InputError while another one has it.
+
+    The system holds the lock and drops it with the process, however that ends.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        stream = open(os.path.join(folder, LOCK), "ab")
+    except OSError as error:
+        raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    with stream:
+        try:
+            if fcntl:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except (BlockingIOError, PermissionError):
+            raise InputError(f"{folder}: another process trains this run") from None
+        except OSError as error:  # a file system without locks
+            logger.warning("warning: %s cannot be locked (%s): see to it that one process trains this run", folder,
+                           error.strerror)
+        yield
+
+
+def clear_leftovers(folder: str) -> None:
+    """Remove what a process that was killed while it wrote has left. Only with the lock."""
+    for part in (folder, os.path.join(folder, CHECKPOINTS), os.path.join(folder, os.path.dirname(BEST))):
+        for name in os.listdir(part) if os.path.isdir(part) else ():
+            if name.endswith(LEFTOVER):
+                os.remove(os.path.join(part, name))
+
+
+def forget_summary(folder: str) -> None:
+    """A run that goes on is not finished any more."""
+    path = os.path.join(folder, SUMMARY)
+    if os.path.exists(path):
+        os.remove(path)
 
 
 def worker_folder(folder: str, config) -> str:
@@ -46,14 +112,19 @@ def worker_folder(folder: str, config) -> str:
 
 
 def create_run(folder: str, config) -> None:
-    """Make the folder and write config.yaml and environment.json. InputError if something is there already."""
+    """Make the folder and write environment.json, then config.yaml. InputError if something is there already."""
     check_new(folder)
     try:
         for part in ("", CHECKPOINTS, os.path.dirname(BEST)):
             os.makedirs(os.path.join(folder, part), exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    write_json(os.path.join(folder, "environment.json"), environment())
+    clear_leftovers(folder)
+    write_json(os.path.join(folder, ENVIRONMENT), environment())
+    write_config(folder, config)
+
+
+def write_config(folder: str, config) -> None:
     write_text(os.path.join(folder, CONFIG), configuration.to_yaml(config))
 
 
@@ -83,7 +154,15 @@ def read_config(folder: str):
     path = os.path.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
+    missing = [name for name in configuration.SECTIONS if f"\n{name}:" not in "\n" + _text(path)]
+    if missing:  # it is always written in full: what is gone would quietly be the defaults'
+        raise InputError(f"{path}: damaged: no section {missing[0]}")
     return configuration.load_config(path)
+
+
+def _text(path):
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
 
 
 def read_summary(folder: str) -> dict:
