@@ -35,11 +35,19 @@ def minimize(optimizer, loss, variables, tape, clip_norm=0.0):
 
 
 def optimizer_variables(optimizer):
-    """All state of a built optimizer, loss scale included: on Keras 2 the wrapper leaves its own out of `variables`."""
+    """{name: variable}: all that an update of a built optimizer reads and writes.
+
+    Keras 2 leaves out of `variables` the learning rate (unless it is a schedule, it is a variable that callbacks
+    change) and, of the wrapper for loss scaling, the scale with its counter.
+    """
     found = list(optimizer.variables() if callable(optimizer.variables) else optimizer.variables)
     if not KERAS_3 and hasattr(optimizer, "get_unscaled_gradients"):
         found += list(optimizer._loss_scale._weights.values())  # the only handle to the scale and its counter
-    return found
+    named = {f"{i:03d}": variable for i, variable in enumerate(found)}
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not KERAS_3 and isinstance(inner._learning_rate, tf.Variable):
+        named["learning_rate"] = inner._learning_rate
+    return named
 
 
 def average_together(optimizers, networks):

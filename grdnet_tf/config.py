@@ -188,8 +188,9 @@ def _cross_check(config: Config) -> Config:
         raise InputError("data.crop goes with network.bottleneck: crae; a dense layer (drae) takes one size only")
     if loss.adversarial and network.discriminator_widths is None:
         raise InputError("loss.adversarial needs network.discriminator_widths; set one of them to 0 or the other")
-    if train.warmup_steps and train.schedule != "cosine":
-        raise InputError("train.warmup_steps goes with train.schedule: cosine")
+    for key in ("warmup_steps", "cosine_epochs"):
+        if getattr(train, key) and train.schedule != "cosine":
+            raise InputError(f"train.{key} goes with train.schedule: cosine")
     if train.deterministic and train.jit == "on":
         raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max "
                          "pooling")

@@ -190,6 +190,8 @@ class Train(Section):
     schedule: choice("plateau", "cosine") = option(
         "plateau", "plateau: eq. 7; cosine: to min_learning_rate at the last step")
     warmup_steps: whole() = option(0, "linear, with the cosine schedule")
+    cosine_epochs: whole() = option(
+        0, "where the cosine ends, later epochs stay at min_learning_rate; 0: at `epochs`, a resumed run at its first")
     plateau_patience: whole(1) = option(3, "epochs without a better monitor before eq. 7")
     plateau_alpha: number() = option(0.1, "eq. 7: lr <- lr * exp(-alpha)")
     min_learning_rate: number() = option(1e-6, "no schedule goes below")

@@ -68,8 +68,11 @@ def new_config(arguments):
     file = arguments.config
     if file is None and arguments.data is None:
         file = DEMO_CONFIG
-    config = configuration.load_config(file, overrides(arguments))
-    # Absolute, so that the run's config.yaml means the same folders wherever it is used.
+    return absolute(configuration.load_config(file, overrides(arguments)))
+
+
+def absolute(config):
+    """`config` with absolute folders, so that the run's config.yaml means the same ones wherever it is used."""
     folders = {"data__root": config.data.root, "noise__textures": config.noise.textures}
     return configuration.replace(config, **{key: os.path.abspath(path) for key, path in folders.items() if path})
 
@@ -85,11 +88,24 @@ def resume_config(arguments):
         config = configuration.replace(config, data__channels=stored.data.channels)
     if config.data.root is None:
         config = configuration.replace(config, data__root=stored.data.root)
+    if config.train.schedule == "cosine" and not config.train.cosine_epochs:
+        config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
         if key not in CHANGEABLE:
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
             raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
-    return config
+    return with_the_schedule_of(stored, absolute(config))
+
+
+def with_the_schedule_of(stored, config):
+    """`config`, of a run to go on, with the cosine's end where `stored` has it: else the rate would jump up again."""
+    ours, theirs = config.train, stored.train
+    end = theirs.cosine_epochs or theirs.epochs
+    if ours.schedule != "cosine" or ours.epochs == end:
+        return config
+    print(f"--resume: the cosine schedule ends at epoch {end}, as the run began; later epochs are at "
+          f"train.min_learning_rate = {ours.min_learning_rate:g}", file=sys.stderr)
+    return configuration.replace(config, train__cosine_epochs=end)
 
 
 def train(config, folder, resume) -> int:

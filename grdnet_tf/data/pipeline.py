@@ -87,14 +87,15 @@ class TrainingStream:
       data: how they are read and varied.
       channels, depth: 1 or 3; 8 or 16, of the cache.
       perturb: batch -> batch with "noisy" and "mask", run after batching, in parallel.
+      taken: gigabytes of `data.cache_gb` that other pictures have.
 
     Raises: InputError for fewer records than one batch.
     """
 
     def __init__(self, records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
-                 perturb: Optional[Callable] = None):
+                 perturb: Optional[Callable] = None, taken: float = 0.0):
         self.records, self.data, self.channels, self.depth = records, data, channels, depth
-        self.batch_size, self.seed, self.perturb = batch_size, seed, perturb
+        self.batch_size, self.seed, self.perturb, self.taken = batch_size, seed, perturb, taken
         self.steps = steps_per_pass(len(records), batch_size)
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
@@ -107,7 +108,8 @@ class TrainingStream:
         """
         d = self.data
         samples = _order(len(self.records), self.batch_size, self.seed, start_step)
-        decoded = _batches(samples, self.records, d, self.channels, self.depth, self.batch_size, drop_remainder=True)
+        decoded = _batches(samples, self.records, d, self.channels, self.depth, self.batch_size, drop_remainder=True,
+                           what=f"{len(self.records)} pictures", taken=self.taken)
         continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
 
         def finish(seeds, images, rois=None):
@@ -122,7 +124,11 @@ class TrainingStream:
 
     def files(self, step: int) -> List[str]:
         """The paths of the pictures in the batch of global step `step`."""
-        return [self.records[i].image for i in batch_records(len(self.records), self.batch_size, self.seed, step)]
+        return [record.image for record in self.batch(step)]
+
+    def batch(self, step: int) -> List[Record]:
+        """The records in the batch of global step `step`."""
+        return [self.records[i] for i in batch_records(len(self.records), self.batch_size, self.seed, step)]
 
 
 def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
@@ -130,14 +136,14 @@ def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, de
     """All `records` once, in order, as they are; keys as in training, sample seed of "pass" -1.
 
     With `views` each comes as often as it takes to show so many at least, in whole batches: no replica is left without a
-    picture. The same at every iteration, so that what `perturb` draws is a fixed validation set.
+    picture. The same at every iteration, so that what `perturb` draws is a fixed validation set. Kept are, where
+    `data.cache` says so, the pictures' integers; floats under defects would take 32 bytes a pixel and view.
     """
-    if views:
-        views = -(-max(views, len(records)) // batch_size) * batch_size
-        records = (list(records) * -(-views // len(records)))[:views]
-    indices = tf.data.Dataset.range(len(records))
-    samples = indices.map(lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i))
-    decoded = _batches(samples, records, data.replace(cache="none"), channels, depth, batch_size, drop_remainder=False)
+    views = -(-max(views, len(records)) // batch_size) * batch_size if views else len(records)
+    samples = tf.data.Dataset.range(views).map(
+        lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i % len(records)))
+    decoded = _batches(samples, records, data, channels, depth, batch_size, drop_remainder=False,
+                       what=f"{views} views of {len(records)} held-out pictures")
     return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth), rois, perturb),
                      data.parallel_calls)
 
@@ -157,34 +163,58 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
     return _with_options(dataset.batch(batch_size).prefetch(PREFETCH))
 
 
-def _batches(samples, records, data, channels, depth, batch_size, drop_remainder):
-    """(seed, index) -> batches of (seeds, images, rois): the integers, decoded or from RAM; no `rois` if none has."""
-    image_size = data.image_size
-    load = _loader(records, image_size, channels)
-    has_roi = any(record.roi for record in records)
-    dtype = {8: tf.uint8, 16: tf.uint16}[depth]
+def gigabytes_kept(records: Sequence[Record], data: Data, channels: int, depth: int, taken: float = 0.0) -> float:
+    """What the integers of these pictures take in RAM; 0 where `data.cache` says that they are read in every pass."""
+    size = sum(math.prod(shape) * dtype.size for shape, dtype in _parts(records, data, channels, depth))
+    gigabytes = len(records) * size / 1e9
+    kept = data.cache == "ram" or (data.cache == "auto" and gigabytes + taken <= data.cache_gb)
+    return gigabytes if kept else 0.0
+
+
+def check_files(records: Sequence[Record], data: Data, channels: int, depth: int) -> None:
+    """InputError naming the first file of `records` that cannot be loaded (any more)."""
+    _name_bad_file(records, _integers(records, data, channels, depth), data.image_size, channels)
+
+
+def _parts(records, data, channels, depth):
+    """[(shape, type)] of what is kept of a picture: its integers, and its ROI if any picture has one."""
+    parts = [((*as_pair(data.image_size), channels), {8: tf.uint8, 16: tf.uint16}[depth])]
+    return parts + [((*as_pair(data.image_size), 1), tf.uint8)] * any(record.roi for record in records)
+
+
+def _integers(records, data, channels, depth):
+    """Function from an index to the picture's `_parts`."""
+    load = _loader(records, data.image_size, channels)
+    parts = _parts(records, data, channels, depth)
+    dtype = parts[0][1]
 
     def integers(index):
         pixels, peak, roi = load(index)
         with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
             pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
-        return (pixels, roi) if has_roi else (pixels,)
+        return (pixels, roi)[:len(parts)]
 
-    shapes = [(*as_pair(image_size), channels), (*as_pair(image_size), 1)][:1 + has_roi]
+    return integers
+
+
+def _batches(samples, records, data, channels, depth, batch_size, drop_remainder, what, taken=0.0):
+    """(seed, index) -> batches of (seeds, images, rois): the integers, decoded or from RAM; no `rois` if none has."""
+    integers = _integers(records, data, channels, depth)
     parallel = data.parallel_calls or tf.data.AUTOTUNE
-    gigabytes = len(records) * sum(math.prod(shape) * size for shape, size in zip(shapes, (depth // 8, 1))) / 1e9
-    in_ram = data.cache == "ram" or (data.cache == "auto" and gigabytes <= data.cache_gb)
-    logger.info("%d pictures, %.2f GB decoded: %s (data.cache = %s, data.cache_gb = %g)", len(records), gigabytes,
-                "kept in RAM" if in_ram else "read again in every pass", data.cache, data.cache_gb)
+    gigabytes = gigabytes_kept(records, data.replace(cache="ram"), channels, depth)
+    in_ram = gigabytes_kept(records, data, channels, depth, taken) > 0
+    logger.info("%s, %.2f GB decoded: %s (data.cache = %s, data.cache_gb = %g%s)", what, gigabytes,
+                "kept in RAM" if in_ram else "read again in every pass", data.cache, data.cache_gb,
+                f", {taken:.2f} of it for the held-out pictures" if taken and data.cache == "auto" else "")
     if not in_ram:
         samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
         return samples.batch(batch_size, drop_remainder)
 
-    kept = _Cache(len(records), shapes, (dtype, tf.uint8))
+    kept = _Cache(len(records), *zip(*_parts(records, data, channels, depth)))
     try:
         kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
     except tf.errors.OpError:
-        _name_bad_file(records, integers, image_size, channels)
+        _name_bad_file(records, integers, data.image_size, channels)
         raise
     return samples.batch(batch_size, drop_remainder).map(
         lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
@@ -198,7 +228,7 @@ class _Cache:
     """
 
     def __init__(self, n, shapes, dtypes):
-        self.shapes, self.dtypes = shapes, dtypes[:len(shapes)]
+        self.shapes, self.dtypes = shapes, dtypes
         self.arrays = [np.empty((n, *shape), dtype.as_numpy_dtype) for shape, dtype in zip(shapes, self.dtypes)]
 
     def fill(self, dataset):

@@ -31,7 +31,10 @@ def build_model(config) -> GRDNet:
 
 
 def load_run(folder: str) -> Run:
-    """The run in `folder` with the best weights, ready to detect. InputError if missing, unfinished or damaged."""
+    """The run in `folder` with the best weights, ready to detect.
+
+    InputError if they are missing, damaged or not finite.
+    """
     config = read_config(folder)
     path = os.path.join(folder, BEST)
     if not os.path.isfile(path):
@@ -79,10 +82,10 @@ def compile_model(model, config, data) -> int:
 
 
 def _rate(train, steps_per_epoch):
-    """A number, for the plateau to lower, or the cosine over the whole run with its warm-up."""
+    """A number, for the plateau to lower, or the cosine with its warm-up, at its lowest from its end on."""
     if train.schedule == "plateau":
         return train.learning_rate
-    total = train.epochs * steps_per_epoch
+    total = (train.cosine_epochs or train.epochs) * steps_per_epoch
     warm = {"initial_learning_rate": 0.0, "warmup_target": train.learning_rate, "warmup_steps": train.warmup_steps}
     start = warm if train.warmup_steps else {"initial_learning_rate": train.learning_rate}
     return keras.optimizers.schedules.CosineDecay(decay_steps=max(1, total - train.warmup_steps),
@@ -93,14 +96,15 @@ def training_stream(model, config, data) -> pipeline.TrainingStream:
     """The batches that the run trains on. Noise is made in it, or in the step where there is an accelerator for it."""
     place = config.noise.place
     on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
-    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed,
+    taken = pipeline.gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
+    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed, taken=taken,
                                    **_picture_options(config, data))
 
 
 def held_out_set(model, config, data):
     """The held-out pictures under fixed synthetic defects, each several times if there are few; None without any.
 
-    Always the same batches, made once and kept.
+    Always the same batches: the defects are drawn anew from the same seeds in every pass.
     """
     if not data.held_out:
         return None
@@ -110,7 +114,7 @@ def held_out_set(model, config, data):
         return dict(batch, **drawn._asdict())
 
     return pipeline.held_out_dataset(data.held_out, config.data, views=config.validation.views, perturb=disturb,
-                                     **_picture_options(config, data)).cache()
+                                     **_picture_options(config, data))
 
 
 def _picture_options(config, data):

@@ -1,6 +1,7 @@
 """Keras callbacks of a GRD-Net run: learning rate, averaged weights, logs, pictures, the best epoch."""
 import csv
 import io
+import logging
 import math
 import os
 import time
@@ -10,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import TrainingStopped
-from ..model.weights import network_arrays
+from ..model.weights import network_arrays, not_finite
 from ..storage import write_arrays, write_text
 
 keras = tf.keras
+logger = logging.getLogger(__name__)
 
 PANELS = ("image", "noisy", "mask", "reconstruction", "anomaly map", "roi")
 GAP, BAR, LEAST = 6, 20, 112  # pixels of a strip: between panels, of the names above, of a panel's least width
@@ -32,8 +34,17 @@ def monitored(logs, monitor: str) -> float:
 
 
 def better(value, best, monitor: str) -> bool:
-    """Whether `value` of `monitor` beats `best` (None: nothing yet)."""
-    return best is None or (value > best if higher_is_better(monitor) else value < best)
+    """Whether `value` of `monitor` beats `best` (None: nothing yet). A NaN or an infinity never does."""
+    if not math.isfinite(value):
+        return False
+    return best is None or not math.isfinite(best) or (value > best if higher_is_better(monitor) else value < best)
+
+
+def check_finite(arrays, where: str) -> None:
+    """TrainingStopped naming `where` and the network whose weights have become infinite or NaN."""
+    broken = not_finite(arrays)
+    if broken:
+        raise TrainingStopped(f"{where}: {broken} not finite")
 
 
 class PlateauDecay(keras.callbacks.Callback):
@@ -55,7 +66,11 @@ class PlateauDecay(keras.callbacks.Callback):
         self.wait += 1
         if self.wait >= self.patience:
             self.wait = 0
-            self.model.set_learning_rates(lambda rate: min(rate, max(self.floor, rate * math.exp(-self.alpha))))
+            self.lower(self.model)
+
+    def lower(self, model):
+        """Eq. 7, once."""
+        model.set_learning_rates(lambda rate: min(rate, max(self.floor, rate * math.exp(-self.alpha))))
 
     def state(self):
         return {"best": self.best, "wait": self.wait}
@@ -115,7 +130,8 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 class NonFiniteGuard(keras.callbacks.Callback):
-    """Stop at the first NaN or infinite loss term, naming step, term and the batch's files.
+    """Stop at the first NaN or infinite loss term, naming step, term and the batch's files; at an epoch's end, at weights
+    that are not finite, naming step and network.
 
     `files(step)` gives the files of the batch of a global step, counted from `first_step`.
     """
@@ -130,6 +146,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
             files = ", ".join(os.path.basename(path) for path in self.files(self.step))
             raise TrainingStopped(f"step {self.step}: {', '.join(broken)} is not finite; files of the batch: {files}")
         self.step += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        check_finite(network_arrays(self.model), f"step {self.step}")
 
 
 class RunLog(keras.callbacks.Callback):
@@ -226,6 +245,8 @@ class Best(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         value = monitored(logs, self.monitor)
+        if not math.isfinite(value):
+            logger.warning("warning: epoch %d: %s is %s; it cannot be the best", epoch + 1, self.monitor, value)
         if better(value, self.value, self.monitor):
             self.value, self.epoch, self.wait = value, epoch + 1, 0
             self.save()
@@ -240,6 +261,7 @@ class Best(keras.callbacks.Callback):
         arrays = network_arrays(self.model)
         if self.average:
             self.average.swap()
+        check_finite(arrays, f"epoch {self.epoch}")
         write_arrays(self.path, arrays, {"epoch": self.epoch, "monitor": self.monitor, "value": self.value})
 
     def state(self):

@@ -1,13 +1,18 @@
 """One run: configuration and checked data -> RUN. By steps: model, data sets, callbacks, `fit`, summary."""
 import logging
+import math
 import os
 import sys
+from contextlib import ExitStack
 
 import tensorflow as tf
 
+from ..data.pipeline import check_files
+from ..errors import InputError, TrainingStopped
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
 from . import building, callbacks, fitted, recorded, resume, run_folder
+from .signals import Signals
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
@@ -19,37 +24,78 @@ def run(config, data, folder: str, go_on: bool) -> int:
 
 
 def by_steps(config, data, folder: str, go_on: bool) -> int:
-    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint.
+    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint, from step 0
+    without one.
 
     `data` is `prepare.training_data(config)`.
 
     Of several workers the first writes to `folder`, the others beside it: all must take part in saving, as what is
     summed over replicas is summed when it is read. All of them resume from the first one's checkpoints.
+    Raises: signals.Interrupted after a signal, with a checkpoint of the last step.
     """
     own = run_folder.worker_folder(folder, config)
-    strategy = building.set_up(config)
-    with strategy.scope():
-        model = building.build_model(config)
-        steps = building.compile_model(model, config, data)
-    stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
-    if not (go_on and os.path.isdir(own)):
-        run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
-    parts = make_callbacks(model, config, data, stream, held_out, own, steps)
-    keeper = parts[-1]
-    if go_on:
-        for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
-            logger.warning("%s", line)
-        if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
-            recorded.write(own, data.recorded)
-    while not keeper.finished and keeper.epoch < config.train.epochs:
-        fit_span(model, config, stream, held_out, parts, steps, keeper.epoch, keeper.step)
-    write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
-    logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, keeper.parts["best"].value,
-                keeper.parts["best"].epoch, own)
+    with ExitStack() as held:
+        if go_on:
+            held.enter_context(run_folder.locked(own))
+        strategy = building.set_up(config)
+        with strategy.scope():
+            model = building.build_model(config)
+            steps = building.compile_model(model, config, data)
+        stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
+        if not go_on:
+            held.enter_context(run_folder.locked(own))  # makes the folder: the last of what can fail for a wrong setting
+        if not run_folder.is_begun(own):
+            run_folder.create_run(own, config, data.recorded)
+        parts = make_callbacks(model, config, data, stream, held_out, own, steps, held.enter_context(Signals()))
+        if go_on:
+            take_up(model, config, data, parts, folder, own)
+        train(model, config, data, stream, held_out, parts, steps)
+        keeper, best = parts[-1], parts[-1].parts["best"]
+        if best.value is None:
+            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number in any epoch: none is the best")
+        write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
+    if keeper.finished:
+        logger.info("stopped early: %d epochs without a better %s; with --resume, more --epochs or another "
+                    "train.early_stopping goes on", best.wait, config.train.monitor)
+    logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, best.value, best.epoch, own)
     return 0
 
 
-def make_callbacks(model, config, data, stream, held_out, folder, steps):
+def take_up(model, config, data, parts, folder, own):
+    """Restore the newest checkpoint; what may change on the way is then the run's configuration, also of the next resume."""
+    keeper = parts[-1]
+    for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
+        logger.warning("--resume: %s", line)
+    run_folder.clear_leftovers(own)
+    run_folder.write_config(own, config)
+    if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
+        recorded.write(own, data.recorded)
+    if not keeper.finished and keeper.epoch < config.train.epochs:
+        run_folder.forget_summary(own)
+        logger.info("going on at epoch %d, step %d", keeper.epoch + 1, keeper.step)
+
+
+def train(model, config, data, stream, held_out, parts, steps):
+    """All epochs that are left. InputError naming a picture that cannot be read any more; the last whole step is saved."""
+    keeper = parts[-1]
+    try:
+        while not keeper.finished and keeper.epoch < config.train.epochs:
+            if keeper.step == steps:
+                end_epoch(model, held_out, parts, keeper.epoch)
+            else:
+                fit_span(model, config, stream, held_out, parts, steps, keeper.epoch, keeper.step)
+    except tf.errors.OpError:  # TensorFlow does not say which file it was
+        keeper.save_failed()
+        read = data.held_out if keeper.step == steps else stream.batch(keeper.position)
+        try:
+            check_files(read, config.data, data.channels, data.depth)
+        except InputError as error:
+            raise InputError(f"{error}; stopped after step {keeper.position}: once the file is back, --resume goes "
+                             "on") from None
+        raise
+
+
+def make_callbacks(model, config, data, stream, held_out, folder, steps, signals):
     """What a run keeps and watches, in the order in which an epoch's end needs it."""
     train = config.train
     average = callbacks.WeightAverage(model, train.ema) if train.ema else None
@@ -61,42 +107,51 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps):
     guard = callbacks.NonFiniteGuard(stream.files)
     found = [guard] + ([average] if average else []) + [log]
     if train.image_every and held_out is not None:
-        sample = {name: part[:4] for name, part in first_batch(held_out).items()}
+        sample = {name: part[:4] for name, part in next(iter(held_out)).items()}
         found.append(callbacks.ImageLogger(folder, sample, train.image_every, average))
     if train.schedule == "plateau":
         plateau = callbacks.PlateauDecay(train.monitor, train.plateau_patience, train.plateau_alpha,
                                          train.min_learning_rate)
         parts["plateau"] = plateau
         found.append(plateau)
-    keeper = resume.ExactResume(os.path.join(folder, run_folder.CHECKPOINTS), steps, parts, average,
-                                   train.checkpoint_steps, train.strategy != "multiworker")
+    keeper = resume.ExactResume(os.path.join(folder, run_folder.CHECKPOINTS), steps, parts, signals, average,
+                                train.checkpoint_steps, train.epochs, train.strategy != "multiworker")
     return found + [best, keeper]
-
-
-def first_batch(cached):
-    """The first batch of a data set with a cache, which is filled by it.
-
-    A pass left half way discards what it cached whenever Python frees it, and once a validation found nothing there."""
-    batches = iter(cached)
-    first = next(batches)
-    for _ in batches:
-        pass
-    return first
 
 
 def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     parts[0].step = epoch * steps + step
     model.fit(stream.batches(epoch * steps + step), initial_epoch=epoch, epochs=epoch + 1 if step else config.train.epochs,
-              steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts,
-              verbose=1 if sys.stdout.isatty() else 2)
+              steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts, verbose=_verbose())
+
+
+def end_epoch(model, held_out, parts, epoch):
+    """What follows an epoch's last step, for a run that was interrupted there: as `fit` does it."""
+    keeper = parts[-1]
+    for part in parts:
+        part.set_model(model)
+    sums, model.stop_training = keeper.sums, False
+    keeper.restore_sums()
+    logs = {name: float(tracker.result()) for name, tracker in model.trackers.items()}
+    keeper.sums = sums  # for a checkpoint within the validation
+    if held_out is not None:
+        found = model.evaluate(held_out, callbacks=parts, return_dict=True, verbose=_verbose())
+        logs.update({f"val_{name}": value for name, value in found.items()})
+    for part in parts:
+        part.on_epoch_end(epoch, logs)
+
+
+def _verbose():
+    return 1 if sys.stdout.isatty() else 2
 
 
 def summary(model, config, data, parts, steps):
     """The figures of a finished run."""
     log, best = parts[-1].parts["log"], parts[-1].parts["best"]
+    figures = {name: value if math.isfinite(value) else None for name, value in log.rows[-1].items()}  # JSON has no NaN
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
-            "best_epoch": best.epoch, "best": best.value, "figures": log.rows[-1], "minutes": round(log.minutes(), 3),
+            "best_epoch": best.epoch, "best": best.value, "figures": figures, "minutes": round(log.minutes(), 3),
             "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(data.train),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}

@@ -3,6 +3,7 @@
     RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
         summary.json  calibration.json  evaluation/
 """
+import contextlib
 import json
 import os
 import platform
@@ -12,18 +13,59 @@ from typing import Optional
 
 from .. import config as configuration
 from ..errors import InputError
-from ..storage import write_json, write_text
+from ..storage import lock, sweep, write_json, write_text
 from . import recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
+ENVIRONMENT, LOCK, LEFTOVER = "environment.json", ".grdnet.lock", ".tmp"
 
 
 def check_new(folder: str) -> None:
-    """InputError unless a run can be made in `folder`: it must be missing or empty."""
-    if os.path.exists(os.path.join(folder, CONFIG)):
-        raise InputError(f"{folder}: there is a run already; --resume goes on with it, or choose another --run")
-    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+    """InputError unless a run can be made in `folder`: it must be missing, empty, or left by a run that never began."""
+    if is_begun(folder):
+        raise InputError(f"{folder}: there is a run already; --resume goes on with it, from its beginning where there is "
+                         "no checkpoint yet, or choose another --run")
+    if os.path.exists(folder) and (not os.path.isdir(folder) or not _only_begun(folder)):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another --run")
+
+
+def is_begun(folder: str) -> bool:
+    """Whether there is a run in `folder`: its configuration is what is written last when one is made."""
+    return os.path.exists(os.path.join(folder, CONFIG))
+
+
+def _only_begun(folder):
+    """Whether all in the folder is what making a run leaves when it is cut off."""
+    parts = {"": {ENVIRONMENT, recorded.FILE, LOCK}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
+    for at, folders, files in os.walk(folder):
+        known = parts.get(os.path.relpath(at, folder) if at != folder else "")
+        if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(folder: str):
+    """The run in `folder`, made if it is missing, for this process alone; InputError while another one has it."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    with lock(os.path.join(folder, LOCK)):
+        yield
+
+
+def clear_leftovers(folder: str) -> None:
+    """Remove what a process that was killed while it wrote has left."""
+    for part in (folder, os.path.join(folder, CHECKPOINTS), os.path.join(folder, os.path.dirname(BEST))):
+        sweep(part)
+
+
+def forget_summary(folder: str) -> None:
+    """A run that goes on is not finished any more."""
+    path = os.path.join(folder, SUMMARY)
+    if os.path.exists(path):
+        os.remove(path)
 
 
 def worker_folder(folder: str, config) -> str:
@@ -58,9 +100,14 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
             os.makedirs(os.path.join(folder, part), exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    write_json(os.path.join(folder, "environment.json"), environment())
+    clear_leftovers(folder)
+    write_json(os.path.join(folder, ENVIRONMENT), environment())
     if data is not None:
         recorded.write(folder, data)
+    write_config(folder, config)
+
+
+def write_config(folder: str, config) -> None:
     write_text(os.path.join(folder, CONFIG), configuration.to_yaml(config))
 
 
@@ -100,7 +147,15 @@ def read_config(folder: str):
     path = os.path.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
+    missing = [name for name in configuration.SECTIONS if f"\n{name}:" not in "\n" + _text(path)]
+    if missing:  # it is always written in full: what is gone would quietly be the defaults'
+        raise InputError(f"{path}: damaged: no section {missing[0]}")
     return configuration.load_config(path)
+
+
+def _text(path):
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
 
 
 def read_summary(folder: str) -> dict:
