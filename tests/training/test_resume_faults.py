@@ -237,7 +237,7 @@ def test_two_processes_do_not_train_one_run(start, resume, tmp_path, capsys):
     other = subprocess.Popen([sys.executable, "-c", held, str(tmp_path / "run")], cwd=ROOT, text=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == "held\n"
-    assert resume("--epochs", "2") == 2 and f".grdnet.lock: held by process {os.getpid()}" in capsys.readouterr().err
+    assert resume("--epochs", "2") == 2 and f".grdnet.lock: held by process {other.pid}" in capsys.readouterr().err
     other.kill()  # a lock that a dead process left would be a dead end
     other.communicate()
     assert resume("--epochs", "2") == 0
