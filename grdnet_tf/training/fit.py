@@ -42,7 +42,7 @@ def run(config, data, folder: str, go_on: bool) -> int:
         stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
         if not go_on:
             held.enter_context(run_folder.locked(own))  # makes the folder: the last of what can fail for a wrong setting
-        if not run_folder.is_begun(own):
+        if not (go_on and run_folder.is_begun(own)):
             run_folder.create_run(own, config)
         parts = make_callbacks(model, config, data, stream, held_out, own, steps, held.enter_context(Signals()))
         if go_on:

@@ -171,7 +171,7 @@ class ExactResume(keras.callbacks.Callback):
 
 
 def _counts(model):
-    return [int(optimizer.iterations) for optimizer in model.optimizers().values()]
+    return [int(optimizer.iterations.numpy()) for optimizer in model.optimizers().values()]
 
 
 class SameData:

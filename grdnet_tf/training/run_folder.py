@@ -155,7 +155,7 @@ def read_config(folder: str):
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
     missing = [name for name in configuration.SECTIONS if f"\n{name}:" not in "\n" + _text(path)]
-    if missing:  # it is always written in full: what is gone would quietly be the defaults'
+    if missing:  # it is always written in full: what is gone would quietly be the defaults
         raise InputError(f"{path}: damaged: no section {missing[0]}")
     return configuration.load_config(path)
 
