@@ -15,9 +15,10 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from grdnet_tf.data.files import read_picture  # noqa: E402
 from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
+from grdnet_tf.data.roi import read_roi  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
-from grdnet_tf.data.files import read_picture, read_region  # noqa: E402
 
 LEAST_CHANGE, LEAST_MEAN, LEAST_AREA = 4, 10, 12  # grey levels of a marked pixel, of all of them; pixels at 256 x 256
 
@@ -53,7 +54,7 @@ def write(records, out, each, rng):
     if pictures[0].dtype != np.uint8:
         raise InputError(f"{records[0].image}: 16 bit pictures are not drawn on")
     for i, (record, picture) in enumerate(zip(records, pictures)):
-        roi = read_region(record.roi) if record.roi else None
+        roi = read_roi(record.roi, picture.shape[:2]) if record.roi else None
         where = np.ones(picture.shape[:2], np.uint8) if roi is None else roi
         save(picture, None, roi, out, "good", f"{i:03d}")
         for kind, draw in KINDS.items():

@@ -39,22 +39,24 @@ def parse(argv):
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    from grdnet_tf.training import runs
     from grdnet_tf.config import load_config
     from grdnet_tf.errors import InputError
+    from grdnet_tf.training import run_folder
 
     try:
         threads = use_cores(arguments.threads)
         if arguments.run:
-            runs.read_config(arguments.run)  # judged before TensorFlow is imported
-            config, model = runs.load_run(arguments.run)
+            run_folder.read_config(arguments.run)  # judged before TensorFlow is imported
         else:
             config = load_config(arguments.config, ["data.channels='3'"] + arguments.set)
-            model = runs.build_model(config)
         import keras
         import tensorflow as tf
 
-        device = tf.config.list_logical_devices("GPU") or f"{runs.environment()['processor']}, {threads} core(s)"
+        from grdnet_tf.training import building
+
+        model = building.load_run(arguments.run).model if arguments.run else building.build_model(config)
+
+        device = tf.config.list_logical_devices("GPU") or f"{run_folder.environment()['processor']}, {threads} core(s)"
         print(f"{os.path.basename(arguments.run or arguments.config)}, {model.image_size[0]} x {model.image_size[1]} x "
               f"{model.channels}, TensorFlow {tf.__version__}, Keras {keras.__version__}, {device}", flush=True)
         with tempfile.TemporaryDirectory() as folder:

@@ -30,25 +30,27 @@ def measure(size, batch, channels, rounds):
     import numpy as np
     import tensorflow as tf
 
-    from grdnet_tf.defects import shapes, sources, perlin
+    from grdnet_tf.defects.perlin import cells, perlin_noise
+    from grdnet_tf.defects.perturb import perturb, sample
+    from grdnet_tf.options import SHAPES, SOURCES, Noise
 
     random = np.random.default_rng(0)
     image = tf.constant(random.random((batch, size, size, channels), dtype=np.float32))
     seed = tf.constant(np.stack([np.zeros(batch), np.arange(batch)], 1).astype(np.int32))
     textures = tf.constant(random.integers(0, 256, (4, size, size, channels), dtype=np.uint8))
-    defaults = perlin.NoiseSettings(probability=1.0)
+    defaults = Noise(probability=1.0)
 
     def only_noise():
-        draws = perlin.sample(seed, defaults)
-        cells = [perlin.cells(defaults.scales, draws.sample[:, i]) for i in (4, 5)]
-        return perlin.perlin_noise(draws.lattice, cells[0], cells[1], size, size)
+        draws = sample(seed, defaults)
+        cells_y, cells_x = (cells(defaults.scales, draws.sample[:, i]) for i in (4, 5))
+        return perlin_noise(draws.lattice, cells_y, cells_x, size, size)
 
     def whole(**changes):
-        return lambda: perlin.perturb(image, None, seed, defaults._replace(**changes), textures)
+        return lambda: perturb(image, None, seed, defaults.replace(**changes), textures)
 
     forms = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
-    forms += [(f"perturb, {name}", whole(sources=((name, 1.0),))) for name in sources.SOURCES]
-    forms += [(f"perturb, {name}", whole(shapes=((name, 1.0),))) for name in shapes.SHAPES[1:]]
+    forms += [(f"perturb, {name}", whole(sources={name: 1.0})) for name in SOURCES]
+    forms += [(f"perturb, {name}", whole(shapes={name: 1.0})) for name in SHAPES[1:]]
     functions = {("NumPy, noise alone", False): lambda: [numpy_perlin(random, size, size, np) for _ in range(batch)]}
     for name, function in forms:
         for compiled in (False, True):

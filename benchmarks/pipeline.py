@@ -72,12 +72,13 @@ def draw(root, count, size):
 def compare(found, arguments):
     """Images/s of the forms, and their ratio to decoding the files in every pass."""
     from grdnet_tf.data import pipeline
+    from grdnet_tf.options import Data
 
     forms = {"files, decoded each time": dict(cache="none", **STILL), "cache in RAM": dict(cache="ram", **STILL),
              "cache in RAM, rotation and flips": dict(cache="ram")}
-    streams = {name: iter(pipeline.train_dataset(
-        found.records, image_size=arguments.size, channels=found.channels, depth=found.depth,
-        batch_size=arguments.batch, seed=0, **form)) for name, form in forms.items()}
+    streams = {name: iter(pipeline.TrainingStream(
+        found.records, Data(image_size=(arguments.size, arguments.size), **form), channels=found.channels,
+        depth=found.depth, batch_size=arguments.batch, seed=0).batches()) for name, form in forms.items()}
     # Each turn starts by emptying what lies ready from the last one: the stream prefetches while others are timed.
     rates = {name: 0.0 for name in forms}
     for _ in range(arguments.rounds):
@@ -95,23 +96,18 @@ def compare(found, arguments):
 
 def wait(root, arguments):
     """The share of the wall time in which a real training step waits for its batch."""
-    from grdnet_tf.config import load_config
-
-    config = load_config(arguments.config, [f"data.root={root}", *arguments.set])
-    import dataclasses
-
     import tensorflow as tf
 
-    from grdnet_tf.data import pipeline
-    from grdnet_tf.training import runs, fit
+    from grdnet_tf import config as configuration
+    from grdnet_tf.training import building, prepare
 
-    data = runs.training_data(config)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, channels=str(data.channels)))
-    config = runs.oriented(config, data)
-    fit.set_up(config)
-    model = runs.build_model(config)
-    fit.compile_model(model, config, pipeline.steps_per_pass(len(data.train), config.train.batch_size))
-    stream = iter(fit.training_set(model, config, data, start_step=0))
+    config = configuration.load_config(arguments.config, [f"data.root={root}", *arguments.set])
+    data = prepare.training_data(config)
+    config = prepare.oriented(configuration.replace(config, data__channels=str(data.channels)), data)
+    building.set_up(config)
+    model = building.build_model(config)
+    building.compile_model(model, config, data)
+    stream = iter(building.training_stream(model, config, data).batches())
     step = tf.function(model.train_step)
     for _ in range(3):  # trace, and let the buffers reach their usual state
         step(next(stream))

@@ -95,10 +95,11 @@ def build(config, batch_size):
     import numpy as np
     import tensorflow as tf
 
-    from grdnet_tf.training import runs, fit
+    from grdnet_tf.config import replace
+    from grdnet_tf.training import building
 
-    model = runs.build_model(config)
-    fit.compile_model(model, config, steps_per_epoch=100)
+    model = building.build_model(config)
+    building.compile_model(model, replace(config, train__steps_per_epoch=100), data=None)  # its length is not needed then
     rng = np.random.default_rng(0)
     height, width = config.data.trained_size
     coarse = rng.random((batch_size, height // 8, width // 8, 3), np.float32)

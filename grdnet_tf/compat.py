@@ -50,6 +50,25 @@ def optimizer_variables(optimizer):
     return named
 
 
+def average_together(optimizers, networks):
+    """Keras' averages of weights (`use_ema`) reach all networks, though Keras knows `model.optimizer` alone.
+
+    `fit` ends with `finalize_variable_values` of that one, for all weights: on Keras 2 a KeyError. SwapEMAWeights
+    (Keras 3) takes the attribute `optimizers`, which Keras' own optimizer of several has.
+    """
+    inner = [getattr(optimizer, "inner_optimizer", optimizer) for optimizer in optimizers]
+    if not any(getattr(optimizer, "use_ema", False) for optimizer in inner):
+        return
+
+    def finalize(variables):
+        for optimizer, network in zip(inner, networks):
+            type(optimizer).finalize_variable_values(optimizer, network.trainable_variables)
+
+    # Past the tracking of attributes, which would make one optimizer's state another's.
+    object.__setattr__(inner[0], "optimizers", tuple(inner))
+    object.__setattr__(optimizers[0], "finalize_variable_values", finalize)
+
+
 def log_value(metric):
     """A metric's result for the logs: Keras 3 under MultiWorkerMirroredStrategy fails on scalars (keras#20585)."""
     value = metric.result()

@@ -15,24 +15,27 @@ import yaml
 from pydantic import Field
 
 from .errors import InputError
-from .kinds import OptionError, Section, expected
-from .options import Data, Loss, Network, Noise, Train, Validation
+from .kinds import OptionError, Section, choice, expected, option
+from .options import METHODS, Data, Features, Loss, Network, Noise, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = (os.path.join(HERE, "configs"), os.path.join(os.path.dirname(HERE), "configs"))  # installed; in a checkout
 
 
 class Config(Section):
-    """All sections; `load_config` makes it. Below the commands only training/building.py and prepare.py see it."""
+    """All sections; `load_config` makes it. Below the commands only training/ sees it."""
+    method: choice(*METHODS) = option("grdnet", "the detector; all others are there to compare with, see baselines/")
     data: Data = Field(default_factory=Data)
     noise: Noise = Field(default_factory=Noise)
     validation: Validation = Field(default_factory=Validation)
     network: Network = Field(default_factory=Network)
     loss: Loss = Field(default_factory=Loss)
+    features: Features = Field(default_factory=Features)
     train: Train = Field(default_factory=Train)
 
 
-SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items()}
+SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
+FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
 
 
 def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Config:
@@ -42,14 +45,14 @@ def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Co
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set {text}: expected section.key=value")
-        changes.append((key.strip(), _parse(value, f"--set {text}: the value"), "--set"))
+        changes.append((key.strip(), _parse(value, f"--set {text}: the value is"), "--set"))
     return _build({name: {} for name in SECTIONS}, changes)
 
 
 def replace(config: Config, **values) -> Config:
     """A copy with `section__key=value` changed; values are checked as those of a file are."""
     changes = [(name.replace("__", ".", 1), value, "program") for name, value in values.items()]
-    return _build({name: dict(part) for name, part in config}, changes)
+    return _build({name: dict(getattr(config, name)) for name in SECTIONS}, [("method", config.method, "program"), *changes])
 
 
 def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
@@ -59,8 +62,9 @@ def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
 
 
 def flat(config: Config) -> Dict[str, Any]:
-    """{"section.key": value}."""
-    return {f"{section}.{key}": value for section, part in config for key, value in part}
+    """{"section.key": value}, and {"method": value}."""
+    return {"method": config.method, **{f"{section}.{key}": value for section in SECTIONS
+                                        for key, value in getattr(config, section)}}
 
 
 def to_yaml(config: Config) -> str:
@@ -72,11 +76,15 @@ def find(file: str) -> str:
     """The path of a configuration: `file` itself, or "cpu" for the shipped cpu.yaml."""
     if os.path.exists(file) or os.path.dirname(file) or file.endswith((".yaml", ".yml")):
         return file
-    known = {os.path.splitext(name)[0]: os.path.join(folder, name)
-             for folder in SHIPPED if os.path.isdir(folder) for name in sorted(os.listdir(folder)) if name.endswith(".yaml")}
-    if file not in known:
-        raise InputError(f"config {file}: neither a file nor a shipped configuration, which are {', '.join(known)}")
-    return known[file]
+    if file not in shipped():
+        raise InputError(f"config {file}: neither a file nor a shipped configuration, which are {', '.join(shipped())}")
+    return shipped()[file]
+
+
+def shipped() -> Dict[str, str]:
+    """{"cpu": its path, ...} of the configurations that come with the product."""
+    return {os.path.splitext(name)[0]: os.path.join(folder, name) for folder in SHIPPED if os.path.isdir(folder)
+            for name in sorted(os.listdir(folder)) if name.endswith(".yaml")}
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -93,11 +101,18 @@ def _read_file(file: str, above: Tuple[str, ...] = ()):
             raise InputError(f"config {file}: base = {base!r}; expected the name of a file beside it")
         path = os.path.join(os.path.dirname(file), base)
         if not os.path.isfile(path):
-            raise InputError(f"config {file}: base: {path} is not there")
+            if base not in shipped():
+                raise InputError(f"config {file}: base: {path} is not there")
+            path = shipped()[base]
         found = _read_file(path, (*above, os.path.realpath(file)))
     for section, values in content.items():
+        if section == "method":
+            found.append((section, values, file))
+            continue
+        if section not in SECTIONS:
+            near = difflib.get_close_matches(str(section), SECTIONS, n=1, cutoff=0.0)
+            raise InputError(f"config {file}: unknown section '{section}'; the nearest is '{near[0]}'")
         if not isinstance(values, dict):
-            _section_and_key(f"{section}.", file)
             raise InputError(f"config {file}: section '{section}' needs keys, found {values!r}")
         found += [(f"{section}.{key}", value, file) for key, value in values.items()]
     return found
@@ -122,27 +137,34 @@ def _parse(text, what):
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise InputError(f"{what} is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
+        raise InputError(f"{what} not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
 
 
 def _build(values, changes) -> Config:
     """The configuration of {section: {key: value}} and, over it, of [(section.key, value, source)]."""
     sources = {}
     for name, value, source in changes:
+        sources[name] = source
+        if name == "method":
+            values[name] = value
+            continue
         section, key = _section_and_key(name, source)
-        values[section][key], sources[name] = value, source
-    built = {}
+        values[section][key] = value
+    built = {name: values[name] for name in ("method",) if name in values}
     for section, kind in SECTIONS.items():
         try:
             built[section] = kind(**values[section])
         except OptionError as error:
             name = f"{section}.{error.key}"
             raise InputError(f"{sources.get(name, 'config')}: {name} {error.what}") from None
-    return _cross_check(Config(**built))
+    try:
+        return _cross_check(Config(**built))
+    except OptionError as error:
+        raise InputError(f"{sources['method']}: {error.key} {error.what}") from None
 
 
 def _section_and_key(name, source):
-    known = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
+    known = ["method"] + [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
         raise InputError(f"{source}: unknown key '{name}'; the nearest is '{near[0]}'")
@@ -152,6 +174,8 @@ def _section_and_key(name, source):
 def _cross_check(config: Config) -> Config:
     """What no section can judge by itself."""
     data, network, loss, train = config.data, config.network, config.loss, config.train
+    if config.method in FITTED:
+        return _cross_check_fitted(config)
     stride = (network if loss.adversarial else network.replace(discriminator_widths=None)).total_stride
     for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
         for side in sides:
@@ -168,12 +192,27 @@ def _cross_check(config: Config) -> Config:
         if getattr(train, key) and train.schedule != "cosine":
             raise InputError(f"train.{key} goes with train.schedule: cosine")
     if train.deterministic and train.jit == "on":
-        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max pooling")
+        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max "
+                         "pooling")
     if train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {train.monitor} needs data.held_out > 0")
     for section in ("noise", "validation"):
         if getattr(config, section).sources.get("texture", 0) > 0 and not config.noise.textures:
             raise InputError(f"{section}.sources names 'texture': noise.textures must name a folder of pictures")
+    return config
+
+
+def _cross_check_fitted(config: Config) -> Config:
+    stride = max(config.features.strides)
+    for side in config.data.image_size:
+        if side % stride:
+            raise InputError(f"data.image_size = {list(config.data.image_size)}: {side} is not divisible by {stride}, the "
+                             "largest of features.strides")
+    if config.data.crop:
+        raise InputError(f"data.crop does not go with method: {config.method}, which is fitted on whole pictures")
+    if config.train.strategy != "none":
+        raise InputError(f"train.strategy = {config.train.strategy} does not go with method: {config.method}, which is "
+                         "fitted in one pass")
     return config
 
 
@@ -183,9 +222,12 @@ def _cross_check(config: Config) -> Config:
 def reference() -> str:
     """Every option of every section, as Markdown."""
     lines = ["# Configuration", "",
-             "Printed by `python -m grdnet_tf.config` from the lines that check the values. A YAML file has these sections;",
-             "`--set section.key=value` changes one key; the library takes a section's options as arguments. A file may begin",
-             "with `base: cpu.yaml`, relative to itself: what it does not say is then as there."]
+             "Printed by `python -m grdnet_tf.config` from the lines that check the values. A YAML file has these",
+             "sections; `--set section.key=value` changes one key; the library takes the options as arguments:",
+             "`GRDNet(latent=64)`, `compile(objective=Loss(ssim=2), noise=Noise(opacity=(0.5, 1)))`. A file may begin with",
+             "`base: FILE`, relative to itself, or `base: cpu` for a shipped one: what it does not say is as there."]
+    lines += ["", "`method`, beside the sections: " + expected(Config, "method") + " (default `grdnet`). `grdnet train --set",
+              "method=padim` changes it too. What goes with which: docs/baselines.md."]
     for name, section in SECTIONS.items():
         lines += ["", f"## {name}", "", inspect.getdoc(section).splitlines()[0], "",
                   "| key | takes | default | what it does |", "|---|---|---|---|"]
@@ -201,7 +243,7 @@ def _plain(value) -> str:
         return "[" + ", ".join(map(_plain, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {weight:g}" for key, weight in value.items()) + "}"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 import logging
 import sys
 
-from .errors import ExportStopped, InputError, TrainingStopped
+from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
 
 def ended(action) -> int:
-    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop, 130 for
-    Ctrl-C."""
+    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
+
+    A file that the system refuses is the user's to mend; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
+        if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -16,11 +21,14 @@ def ended(action) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (TrainingStopped, ExportStopped) as error:
+    except (TrainingStopped, ExportStopped, ProposalStopped) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as error:
-        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:  # a run that has saved itself says at which step, and which signal it was
+        print(f"stopped: {error}" if str(error) else "stopped: interrupted", file=sys.stderr)
         return getattr(error, "status", 130)
 
 

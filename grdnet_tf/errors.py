@@ -1,4 +1,4 @@
-"""The exceptions that a user meets: wrong input, training that cannot go on, an export that is not published."""
+"""The exceptions that a user meets: wrong input, training that cannot go on, what is not proposed or published."""
 
 
 class InputError(ValueError):
@@ -11,6 +11,10 @@ class InputError(ValueError):
 
 class TrainingStopped(RuntimeError):
     """Training cannot go on; the message says at which step and why. Earlier checkpoints are untouched."""
+
+
+class ProposalStopped(RuntimeError):
+    """The good pictures do not show what was looked for; the message says why. Nothing was written."""
 
 
 class ExportStopped(RuntimeError):

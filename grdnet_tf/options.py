@@ -15,6 +15,8 @@ SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste
            "texture")
 SHAPES = ("blob", "line", "spot", "rectangle")
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
+METHODS = ("grdnet", "padim", "patchcore")
+BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101", "mobilenet_v2")
 MONITORS = ("val_segmentation", "val_image_auroc", "val_pixel_ap", "val_loss", "val_generator", "loss", "segmentation")
 
 Share = number(0.0, 1.0)
@@ -120,6 +122,8 @@ class Network(Section):
     batch_norm: StrictBool = option(True, "batch normalisation in every block; Fig. 5 has none")
     discriminator_widths: Optional[Widths] = option(
         (32, 64, 128, 256, 512), "a stage of stride 2 each; null: no discriminator")
+    discriminator_blocks: Optional[whole(1, 64)] = option(
+        None, "residual blocks a stage of the discriminator; null: as `blocks`")
     segmenter_widths: Widths = option((32, 64, 128, 256, 512), "of the U-Net, a level each")
     segmenter_stride: one_of(1, 2) = option(1, "2: the U-Net starts and ends at half resolution")
     segmenter_difference: StrictBool = option(
@@ -157,6 +161,23 @@ class Loss(Section):
         False, "whether the segmentation loss trains the generator too; false: two phases")
 
 
+class Features(Section):
+    """What `method: padim` and `patchcore` see with, and what they keep of it. See baselines/."""
+    backbone: choice(*BACKBONES) = option("efficientnet_lite0", "network trained on ImageNet; others need `weights`")
+    weights: Optional[str] = option(
+        None, "its file; `imagenet`: Keras downloads it (not for efficientnet_lite0); null: the installed package")
+    strides: Annotated[Tuple[one_of(4, 8, 16, 32), ...], Field(min_length=1)] = option(
+        (8, 16), "of the activations; the smallest is the grid's")
+    smoothing: number(0.0, 1000.0) = option(4.0, "pixels, standard deviation of the Gaussian over the map; 0: none")
+    ridge: number(1e-6) = option(0.01, "PaDiM: added to the variances; what a place has that never varies")
+    channels: whole() = option(0, "PaDiM: kept of all, drawn by train.seed; 0: all")
+    neighbourhood: odd(1, 15) = option(3, "PatchCore: side of the square that a patch averages over")
+    candidates: whole(2) = option(50000, "PatchCore: patches, drawn at random, that the bank is chosen of: bounds memory")
+    coreset: number(0.0, 1.0) = option(0.1, "PatchCore: share of the candidates that is kept, the paper's 10 %")
+    projection: whole() = option(64, "PatchCore: numbers a patch is projected to while the bank is chosen; 0: none")
+    neighbours: whole(1, 1000) = option(9, "PatchCore: b of eq. 7, the score's weight")
+
+
 class Train(Section):
     """How long, how fast, and what a run keeps."""
     epochs: whole(1) = option(200, "the paper's (section 8.1)")
@@ -184,4 +205,4 @@ class Train(Section):
     deterministic: StrictBool = option(False, "the same bits in every run, slower")
     strategy: choice("none", "mirrored", "multiworker") = option(
         "none", "mirrored: all GPUs of this machine; multiworker: several machines")
-    image_every: whole() = option(5, "epochs between picture strips in TensorBoard; 0: none")
+    image_every: whole() = option(5, "epochs between picture strips in TensorBoard, beside the first and the last; 0: none")

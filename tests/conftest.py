@@ -3,8 +3,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it reads this once
 
+import cv2
+import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_training
+import yaml
 
 # Two logical devices for the test with two replicas; TensorFlow takes this only before it is used.
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
@@ -31,3 +35,31 @@ def small_demo(tmp_path_factory):
     from grdnet_tf.demo.dataset import write_demo
     return write_demo(str(tmp_path_factory.mktemp("demo") / "vials"), seed=0, train=12, test_good=4, per_defect=2,
                       distractors=4, size=(64, 64))
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory):
+    """A folder with only train/good: 15 small pictures of a disc on a gradient."""
+    root = tmp_path_factory.mktemp("product")
+    (root / "train" / "good").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(15):
+        image = np.tile(np.linspace(40, 120, 20, dtype=np.float32)[:, None, None], (1, 20, 3))
+        cv2.circle(image, tuple(int(v) for v in rng.integers(8, 12, 2)), 5, (200, 180, 160), -1)
+        cv2.imwrite(str(root / "train" / "good" / f"{i:02d}.png"), image + rng.normal(0, 4, image.shape))
+    return str(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_training.SETTINGS))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def finished(discs, tiny_config, tmp_path_factory):
+    """The run folder of an uninterrupted run; to be left as it is."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    tiny_training.complete(*tiny_training.arguments(discs, run, tiny_config))
+    return run

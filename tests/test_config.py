@@ -76,6 +76,18 @@ def test_windows_need_networks_of_any_size():
         load_config(None, ["data.crop=[64, 96]", "network.bottleneck=drae"])
 
 
+def test_a_discriminator_that_is_not_trained_does_not_limit_the_picture():
+    settings = ["network.widths=[4, 8]", "network.segmenter_widths=[4, 8]", "network.discriminator_widths=[4, 8, 8, 8]"]
+    with pytest.raises(InputError, match=r"data.image_size = \[24, 40\]: 24 is not divisible by 16"):
+        load_config(None, [*settings, "data.image_size=[24, 40]"])
+    free = load_config(None, [*settings, "data.image_size=[24, 40]", "loss.adversarial=0"])
+    assert free.data.image_size == (24, 40) and free.network.discriminator_widths == (4, 8, 8, 8)
+    with pytest.raises(InputError, match="18 is not divisible by 4"):
+        load_config(None, [*settings, "data.image_size=[24, 18]", "loss.adversarial=0"])
+    with pytest.raises(InputError, match="loss.adversarial needs network.discriminator_widths"):
+        load_config(None, ["network.discriminator_widths=null"])
+
+
 def test_replace_checks_and_differences_names():
     base = load_config()
     other = replace(base, train__epochs=3)

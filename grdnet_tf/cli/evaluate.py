@@ -8,7 +8,7 @@ from ..console import aligned, ended
 from ..data import selection
 from ..errors import InputError
 from ..report import report
-from ..training import run_folder
+from ..training import good_pictures, run_folder
 
 
 def parse(argv):
@@ -25,9 +25,11 @@ def parse(argv):
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
-                        help="max_normal, quantile:Q or target_fpr:P of the good pictures that the run held out, or "
-                        "best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run held "
+                        "out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
+    parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
+                        "trained on: a folder of pictures, or one in the MVTec layout")
     parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the least region that counts")
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
     parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
@@ -54,12 +56,12 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, "evaluation")
     report.check_target(out)
     root = arguments.data or config.data.root
-    records = selection.test_records(root, arguments.split, arguments.roi)
-    sources = fitting_records(arguments, config, root, records)
+    records = selection.test_records(root, arguments.split, int(config.data.channels), arguments.roi)
+    sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import measure
     from ..evaluation.predict import Predictor
     from ..model.weights import network_arrays
-    from ..report import pictures
+    from ..report import pictures, shots
     from ..storage import fingerprint
     from ..training.building import load_run
 
@@ -67,7 +69,7 @@ def run(arguments) -> int:
     has_roi = any(record.roi for record in records)
     predictor = Predictor(model, arguments.batch, tiles)
     weights = fingerprint(network_arrays(model))
-    thresholds = find_thresholds(arguments, predictor, sources, has_roi, weights)
+    thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
     result = measure.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
                               thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
@@ -75,10 +77,15 @@ def run(arguments) -> int:
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level = thresholds.get("pixel_roi" if has_roi else "pixel", {}).get("value")
-    sheets = ((seen.record, pictures.draw_sheet(seen, predictor.smooth(seen), level, predictor.pool, arguments.min_area))
-              for seen in predictor.scan(chosen))
-    report.write(out, result, sheets)
+    level, pixel_level = (thresholds.get(name + ("_roi" if has_roi else ""), {}).get("value") for name in ("image", "pixel"))
+
+    def drawn():
+        for seen in predictor.scan(chosen):
+            smooth = predictor.smooth(seen)
+            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, arguments.min_area, level=level)
+            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)
+
+    report.write(out, result, drawn())
     print(report.table(result.report))
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
@@ -128,40 +135,46 @@ def methods(arguments):
     return image, pixel or PIXEL_METHOD
 
 
-def fitting_records(arguments, config, root, records):
-    """{method: records to fit it on}: what the run held out, or another folder's test pictures; none is reported on."""
-    found = {}
+def fitting_pictures(arguments, config, root, records):
+    """({method: (pictures to fit it on, what they are in words)}, the good ones among them); none is reported on."""
+    sources, good = {}, None
     for method in methods(arguments):
         if method.startswith("best_f1:"):
-            chosen = selection.test_records(method.partition(":")[2], "test", arguments.roi)
+            other = method.partition(":")[2]
+            chosen = selection.test_records(other, "test", int(config.data.channels), arguments.roi)
+            defective = sum(record.label for record in chosen)
+            sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"
         elif arguments.split == "train":
-            if arguments.thresholds:
+            if arguments.thresholds or arguments.good:
                 raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")
-            chosen = []
+            sources[method] = [], ""
         else:
-            home = config.data.root if os.path.isdir(config.data.root) else root
-            chosen = run_folder.held_out(arguments.run, config, home, arguments.roi)
-        selection.check_apart(chosen, records)
-        found[method] = chosen
-    return found
+            good = good or good_pictures.find(arguments.run, config, root, arguments.good, arguments.roi)
+            sources[method] = good.records, good.words
+        selection.check_apart(sources[method][0], records)
+    return sources, good
 
 
-def find_thresholds(arguments, predictor, sources, has_roi, weights):
+def find_thresholds(arguments, predictor, sources, good, has_roi, weights):
     """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is from good pictures."""
     from ..evaluation import calibration
 
     if arguments.split == "train":
         return {}
     plain = arguments.roi == "auto" and not arguments.tiles
-    if arguments.thresholds is None and plain:
+    if arguments.thresholds is None and arguments.good is None and plain:
         kept = calibration.load(arguments.run, weights)
         if kept and ("image_roi" in kept or not has_roi):
             return kept
-    if not all(sources.values()):
+    if not all(records for records, _ in sources.values()):
         if arguments.thresholds:
-            raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on")
+            raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on; "
+                             "--good DIR names some")
         return {}
     found = calibration.fit(predictor, sources, *methods(arguments))
-    if plain and not any(method.startswith("best_f1") for method in sources):
-        calibration.keep(arguments.run, found, weights)
+    if plain and good is not None and not any(method.startswith("best_f1") for method in sources):
+        if good.keep:
+            calibration.keep(arguments.run, found, weights, good.sha256)
+        else:
+            print(f"thresholds: fitted on {good.words}; not kept with the run", file=sys.stderr)
     return found

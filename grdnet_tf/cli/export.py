@@ -10,7 +10,7 @@ from ..errors import ExportStopped, InputError
 from ..report import report
 from ..serving import publish, server_files
 from ..storage import read_arrays
-from ..training import run_folder
+from ..training import good_pictures, run_folder
 
 MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
 
@@ -114,9 +114,11 @@ def picture_size(arguments, config):
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
     size = tuple(int(part) for part in parts)
-    if size != config.data.image_size and config.network.bottleneck == "drae":
-        raise InputError(f"--image-size {arguments.image_size}: a network with the dense bottleneck (drae) takes "
-                         f"pictures of {','.join(map(str, config.data.image_size))} only")
+    dense = config.method == "grdnet" and config.network.bottleneck == "drae"
+    if size != config.data.image_size and (dense or config.method == "padim"):
+        what = "a network with the dense bottleneck (drae)" if dense else "padim, a Gaussian for each position,"
+        raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "
+                         f"{','.join(map(str, config.data.image_size))} only")
     try:
         return configuration.replace(config, data__image_size=size).data.image_size
     except InputError as error:
@@ -152,15 +154,15 @@ def find_thresholds(run, config, model, size):
     kept = calibration.load(run, weights) if as_trained else {}
     if "image" in kept:
         return kept
-    records = run_folder.held_out(run, config, config.data.root or "")
-    if not records:
+    good = good_pictures.find(run, config)
+    if not good.records:
         what = "" if as_trained else " and this size"
         raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
-                         f"it held out in {config.data.root}; evaluate.py --run {run} --data DIR fits one")
+                         f"it held out in {config.data.root}; evaluate.py --run {run} --good DIR fits one")
     predictor = Predictor(model if as_trained else folding.inference_half(model, size))
-    found = calibration.fit(predictor, {IMAGE_METHOD: records, PIXEL_METHOD: records})
-    if as_trained:
-        calibration.keep(run, found, weights)
+    found = calibration.fit(predictor, dict.fromkeys((IMAGE_METHOD, PIXEL_METHOD), (good.records, good.words)))
+    if as_trained and good.keep:
+        calibration.keep(run, found, weights, good.sha256)
     return found
 
 
@@ -170,6 +172,7 @@ def about(run, config, model):
     from ..storage import fingerprint
 
     metrics, weights = None, fingerprint(network_arrays(model))
+    report.restore(os.path.join(run, "evaluation"))
     path = os.path.join(run, "evaluation", report.REPORT)
     if os.path.isfile(path):
         try:

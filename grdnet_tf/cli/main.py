@@ -9,6 +9,7 @@ COMMANDS = {
     "evaluate": "measure a run on labelled pictures, compare runs",
     "export": "turn a run into a SavedModel for TensorFlow Serving",
     "check": "look a data folder over before training",
+    "roi": "draw a region of interest, or let it be proposed",
     "demo": "draw the demo set into a folder",
 }
 

@@ -7,7 +7,7 @@ import sys
 from .. import config as configuration
 from ..console import ended
 from ..errors import InputError, TrainingStopped
-from ..training import prepare, run_folder
+from ..training import prepare, recorded, run_folder
 
 DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
 CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps", "data.root",
@@ -20,7 +20,7 @@ def parse(argv):
                         help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
                         f"{DEMO_DATA})")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
-    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper or draem, or a YAML "
+    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, draem, padim or patchcore, or a YAML "
                         "file of what differs from the defaults")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
                         help="one key of the configuration, repeatable")
@@ -112,7 +112,7 @@ def train(config, folder, resume) -> int:
     """Judge the data, then import TensorFlow and train: a wrong path is answered at once."""
     if config.data.root is None:
         config = configuration.replace(config, data__root=demo_set())
-    data = prepare.training_data(config)
+    data = prepare.training_data(config, recorded.read(folder) if resume else None)
     config = configuration.replace(config, data__channels=str(data.channels))
     if not resume:
         run_folder.check_new(run_folder.worker_folder(folder, config))

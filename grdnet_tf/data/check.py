@@ -12,6 +12,7 @@ from skimage.measure import label
 from ..errors import InputError
 from .files import read_picture, read_region
 from .records import duplicates, inspect, list_mvtec
+from .roi import read_roi
 
 SHOWN = 10  # files named of a kind; the others are counted
 
@@ -67,7 +68,7 @@ def measure(record, image_size) -> Facts:
         smallest = _smallest(label(mask, connectivity=2))
         resized = int(nearest(mask, image_size).sum())
     if record.roi:
-        roi = float(read_region(record.roi).mean())
+        roi = float(read_roi(record.roi, pixels.shape[:2]).mean())
     return Facts(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, smallest, resized, roi)
 
 

@@ -1,7 +1,7 @@
-"""Which pictures are there, and can they be used: folders in the MVTec layout -> checked list of `Record`.
+"""Which pictures are there, and can they be used: a data folder -> checked list of `Record`.
 
-    <root>/train/good/*    test/good/*    test/<defect>/*    ground_truth/<defect>/<stem>_mask.*
-    <root>/roi/train/good/*    roi/test/<defect>/*    (optional: same relative path as the image, any image extension)
+    where pictures, masks and ROIs lie: `layout`
+    <root>/roi.json or roi.xml: drawings, for the folders that have no ROI pictures; `roi`
 
 Pure Python and OpenCV, no TensorFlow: a folder is judged in a fraction of the time that TensorFlow takes to import.
 """
@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InputError
-from .files import FORMATS, BadImage, read_picture, read_region
+from . import layout
+from . import roi as rois
+from .files import FORMATS, BadImage, read_picture
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +24,14 @@ _CHUNK = 512  # records handed to the threads at once: a million futures would c
 
 
 class Record(NamedTuple):
-    """One picture: paths, `label` (0 good, 1 defective) and the name of its folder. No `roi`: the whole picture."""
+    """One picture: paths, `label` (0 good, 1 defective) and the name of its folder. No `roi`: the whole picture.
+
+    `roi.read_roi` reads either kind of ROI, that of a picture file and one that is drawn.
+    """
 
     image: str
     mask: Optional[str]
-    roi: Optional[str]
+    roi: Optional[rois.Source]
     label: int
     defect: str
 
@@ -44,7 +49,7 @@ class Inspection(NamedTuple):
 
 
 def list_mvtec(root: str, split: str) -> List[Record]:
-    """Records of `split`, sorted by path: "train" is train/good, "test" is every folder of test/.
+    """Records of `split`, sorted by path: "train" are the good pictures, "test" is every folder of test/.
 
     Masks, and likewise ROIs, are there for all pictures of a folder or for none of them: one missing among others is
     a slip that would silently count a defect as good.
@@ -55,26 +60,33 @@ def list_mvtec(root: str, split: str) -> List[Record]:
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
     root = os.fspath(root)
-    base = os.path.join(root, split)
-    for folder in (root, base):
-        if not os.path.isdir(folder):
-            raise InputError(f"{folder}: folder not found, expected the layout <data>/train/good, <data>/test/<defect>")
-    defects = ["good"] if split == "train" else _folders(base)
-    if not defects:
-        raise InputError(f"{base}: no folder with pictures in it, expected good and one for each type of defect")
-    truth, rois = os.path.join(root, "ground_truth"), os.path.join(root, "roi", split)
-    for folder in _folders(rois) + (_folders(truth) if split == "test" else []):
-        if folder not in defects:
-            where = os.path.join(rois if folder in _folders(rois) else truth, folder)
-            raise InputError(f"{where}: there is no folder {os.path.join(base, folder)} that this belongs to")
-    records = []
-    for defect in defects:
-        images = _images(os.path.join(base, defect))
-        masks = _companions(images, os.path.join(truth, defect), "_mask", "mask") if split == "test" else {}
-        regions = _companions(images, os.path.join(rois, defect), "", "ROI")
-        records += [Record(image, masks.get(image), regions.get(image), int(defect != "good"), defect)
-                    for image in images]
+    folders = {"good": layout.train_folder(root)} if split == "train" else layout.test_folders(root)
+    truth, drawing, records = os.path.join(root, "ground_truth"), rois.find(root), []
+    for parent in [os.path.join(root, "roi", split)] + [truth] * (split == "test"):
+        for stranger in layout.strangers(parent, folders):
+            raise InputError(f"{os.path.join(parent, stranger)}: there are no pictures in "
+                             f"{os.path.join(root, split, stranger)} that this belongs to")
+    shared = layout.roi_for_all(root)
+    for defect, folder in folders.items():
+        images, masks = layout.pictures(folder), {}
+        if split == "test":
+            masks = layout.companions(images, folder, os.path.join(truth, defect), ("_mask", ""), "mask")
+        if shared:
+            roi = dict.fromkeys(images, shared)
+        else:
+            regions = os.path.join(root, "roi", os.path.relpath(folder, root))
+            own = layout.companions(images, folder, regions, ("",), "ROI", (*FORMATS, ".json"))
+            if drawing and own:
+                logger.info("%s: %s has ROIs of its own, which come first", drawing.path, folder)
+            roi = ({image: rois.of_picture(path) for image, path in own.items()} if own or not drawing else
+                   rois.assign(drawing, root, images))
+        records += [Record(image, masks.get(image), roi.get(image), int(defect != "good"), defect) for image in images]
     return records
+
+
+def list_pictures(folder: str) -> List[Record]:
+    """Records of all pictures in `folder`, as good ones without mask or ROI. InputError if there are none."""
+    return [Record(image, None, None, 0, "good") for image in layout.pictures(os.fspath(folder))]
 
 
 def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[Record], List[Record]]:
@@ -109,55 +121,6 @@ def duplicates(a: Sequence[Record], b: Sequence[Record]) -> List[Tuple[str, str]
 def _digest(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).digest()
-
-
-def _folders(base):
-    if not os.path.isdir(base):
-        return []
-    with os.scandir(base) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _images(folder):
-    """Sorted paths of the picture files in `folder`; what else lies there is counted in one warning."""
-    if not os.path.isdir(folder):
-        raise InputError(f"{folder}: folder not found, expected pictures in it")
-    names, others = [], []
-    with os.scandir(folder) as entries:  # 0.4 s for 230,355 files, where pathlib takes 5.5 s
-        for entry in entries:
-            if not entry.name.startswith(".") and entry.name.lower() not in ("thumbs.db", "desktop.ini"):
-                known = os.path.splitext(entry.name)[1].lower() in FORMATS and entry.is_file()
-                (names if known else others).append(entry.name)
-    if not names:
-        raise InputError(f"{folder}: no picture in it, expected {' '.join(sorted(FORMATS))}")
-    if others:
-        logger.warning("%s: %d entries without a known image extension are left out, the first is %s",
-                       folder, len(others), min(others))
-    return [os.path.join(folder, name) for name in sorted(names)]
-
-
-def _companions(images, folder, suffix, kind):
-    """{image: its file in `folder`}, matched by stem + suffix; {} where there is no such folder."""
-    if not os.path.isdir(folder):
-        return {}
-    files = {}
-    for path in _images(folder):
-        stem = os.path.splitext(os.path.basename(path))[0]
-        if not stem.endswith(suffix):
-            raise InputError(f"{path}: the name of a {kind} ends in {suffix}, expected <picture's stem>{suffix}.png")
-        if stem in files:
-            raise InputError(f"{path}: there are two {kind} files of this stem")
-        files[stem] = path
-    found = {}
-    for image in images:
-        stem = os.path.splitext(os.path.basename(image))[0] + suffix
-        if stem not in files:
-            wanted = os.path.join(folder, stem + ".png")
-            raise InputError(f"{image}: no {kind} of its own, expected {wanted}, as other pictures there have one")
-        found[image] = files.pop(stem)
-    if files:
-        raise InputError(f"{min(files.values())}: {kind} without a picture of that name")
-    return found
 
 
 # Inspection ----------------------------------------------------------------------------------------------------------
@@ -204,10 +167,10 @@ def _examine(record):
     """((channels, depth), None) of a usable record, (None, BadImage) of another."""
     try:
         pixels = read_picture(record.image)
-        for path, kind in ((record.mask, "mask"), (record.roi, "ROI")):
-            if path is None:
+        for source, kind in ((record.mask, "mask"), (record.roi, "ROI")):
+            if source is None:
                 continue
-            region = read_region(path)
+            region, path = rois.read_roi(source, pixels.shape[:2]), source if isinstance(source, str) else source.path
             if region.shape != pixels.shape[:2]:
                 raise BadImage(path, f"{kind} is {region.shape[1]} x {region.shape[0]}, its picture {record.image} is "
                                      f"{pixels.shape[1]} x {pixels.shape[0]}")

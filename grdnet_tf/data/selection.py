@@ -3,43 +3,54 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from ..errors import InputError
+from . import roi as rois
 from .files import FORMATS, read_picture
-from .records import Record, duplicates, hold_out, inspect, list_mvtec
+from .records import Record, duplicates, inspect, list_mvtec, list_pictures
 
 
-def test_records(root: str, split: str, roi: str = "auto") -> List[Record]:
+def test_records(root: str, split: str, channels: int, roi: str = "auto") -> List[Record]:
     """The checked records of a split. `roi`: "auto" as the data has it, "none", a file for all, or a folder.
 
-    Raises: InputError naming the file or folder that cannot be used.
+    Raises: InputError naming the file or folder that cannot be used by a network of so many `channels`.
     """
-    records = with_roi(list_mvtec(root, split), root, roi)
-    return inspect(records).records
+    return checked(with_roi(list_mvtec(root, split), root, roi), channels)
 
 
-def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] = (),
-                     roi: str = "auto") -> List[Record]:
-    """The part of train/good that a run with this `share` and `seed` did not train on; `skipped` files it left out.
+def good_folder(folder: str) -> List[Record]:
+    """The good pictures of a data folder in the MVTec layout, of its train/good, or of a folder of pictures alone."""
+    if os.path.isdir(os.path.join(folder, "train")):
+        return list_mvtec(folder, "train")
+    return list_pictures(folder)
 
-    Empty where nothing was held out or `root` has no train/good any more.
-    """
-    if not share or not os.path.isdir(os.path.join(root, "train", "good")):
+
+def checked(records: Sequence[Record], channels: int) -> List[Record]:
+    """The records, once every file of them has been read and is what a network of so many `channels` takes."""
+    if not records:
         return []
-    records = [record for record in list_mvtec(root, "train") if record.image not in set(skipped)]
-    return inspect(with_roi(hold_out(records, share, seed)[1], root, roi)).records
+    inspection = inspect(records)
+    if inspection.channels > channels:
+        raise InputError(f"{inspection.records[0].image}: a colour picture, but the run was trained on grey ones")
+    return inspection.records
 
 
 def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:
     """The records with another ROI: "auto" leaves them as they are, "none" takes it away, a file serves all of them.
 
-    In a folder the ROI of DATA/test/crack/7.png is FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
+    A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is
+    FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
     """
     if roi == "auto":
         return list(records)
     if roi == "none":
         return [record._replace(roi=None) for record in records]
+    if os.path.isfile(roi) and roi.lower().endswith(rois.DRAWN):
+        drawn = rois.assign(rois.read(roi), root, [record.image for record in records])
+        if not drawn:
+            raise InputError(f"--roi {roi}: no shape in it is for pictures such as {records[0].image}")
+        return [record._replace(roi=drawn[record.image]) for record in records]
     if os.path.isfile(roi):
         return [record._replace(roi=roi) for record in records]
     if not os.path.isdir(roi):
@@ -63,11 +74,11 @@ def picture_sizes(records: Sequence[Record]) -> Dict[str, Tuple[int, int]]:
         return dict(zip((record.image for record in records), pool.map(size, records)))
 
 
-def _find(image: str, root: str, folder: str) -> Optional[str]:
+def _find(image: str, root: str, folder: str) -> rois.Source:
     parts = os.path.splitext(os.path.relpath(image, root))[0].split(os.sep)
     for start in range(len(parts)):
         stem = os.path.join(folder, *parts[start:])
-        for extension in FORMATS:
+        for extension in (*FORMATS, ".json"):
             if os.path.isfile(stem + extension):
-                return stem + extension
+                return rois.of_picture(stem + extension)
     raise InputError(f"{image}: no ROI of its own, expected {os.path.join(folder, *parts)}.png")

@@ -16,8 +16,6 @@ Each picture is a pure function of (seed, folder, index), so a smaller set is a 
 import functools
 import json
 import os
-import shutil
-import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Optional, Tuple
@@ -26,7 +24,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..storage import umask
+from ..storage import aside
 from . import render
 from .scene import DEFECTS, DISTRACTORS, Scene, sample_defect, sample_distractor, sample_scene
 
@@ -98,28 +96,24 @@ def write_demo(root: str, seed: int = 0, train: int = 200, test_good: int = 30, 
     parent = os.path.dirname(os.path.abspath(root))
     try:
         os.makedirs(parent, exist_ok=True)
-        aside = tempfile.mkdtemp(prefix=".demo-", dir=parent)
-    except OSError as error:
-        raise InputError(f"demo set: cannot write into {parent}: {error.strerror}") from None
-    try:
-        with ThreadPoolExecutor() as pool:  # OpenCV and NumPy release the lock: twice as fast on two cores
-            jobs = [pool.submit(_write_sample, aside, seed, folder, index, size)
-                    for folder, count in counts.items() for index in range(count)]
-            for job in jobs:
-                job.result()
-        files = _count_files(aside) + 1  # and the marker
-        with open(os.path.join(aside, MARKER), "w") as file:
-            json.dump(dict(settings, files=files), file, indent=1)
-        os.chmod(aside, 0o777 & ~umask())  # mkdtemp makes it private
-        if found is not None:
-            shutil.rmtree(root)
-        os.rename(aside, root)  # replaces an empty folder as well
+        with aside(parent) as fresh, aside(parent) as old:
+            with ThreadPoolExecutor() as pool:  # OpenCV and NumPy release the lock: twice as fast on two cores
+                jobs = [pool.submit(_write_sample, fresh, seed, folder, index, size)
+                        for folder, count in counts.items() for index in range(count)]
+                for job in jobs:
+                    job.result()
+            files = _count_files(fresh) + 1  # and the marker
+            with open(os.path.join(fresh, MARKER), "w", encoding="utf-8") as file:
+                json.dump(dict(settings, files=files), file, indent=1)
+            if found is not None:  # moved away whole: half of one would not be known as ours
+                os.rename(root, os.path.join(old, "set"))
+            elif os.path.isdir(root):  # empty, which Windows does not replace; or another process was faster
+                os.rmdir(root)
+            os.rename(fresh, root)
     except OSError as error:
         if _found(root) == settings:  # another process drew the same set at the same time
             return root
         raise InputError(f"demo set: cannot write {root}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return root
 
 
@@ -148,7 +142,7 @@ def _found(root: str) -> Optional[dict]:
     if not os.listdir(root):
         return None
     try:
-        with open(os.path.join(root, MARKER)) as file:
+        with open(os.path.join(root, MARKER), encoding="utf-8") as file:
             settings = json.load(file)
         files, ours = settings.pop("files"), settings["drawn_by"] == "grdnet_tf.demo_data"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

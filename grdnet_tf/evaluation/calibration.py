@@ -2,9 +2,11 @@
 import json
 import logging
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ..errors import InputError
+from ..kinds import OptionError, Section, pair, whole
+from ..options import Share
 from ..storage import write_json
 from . import metrics, thresholds
 from .histogram import PixelHistogram
@@ -13,6 +15,16 @@ from .measure import scan
 logger = logging.getLogger(__name__)
 
 FILE = "calibration.json"
+
+
+class Kept(Section):
+    """A `thresholds.Threshold` as it is kept, and what it was fitted on, in words."""
+    value: Share
+    method: str
+    n: whole(1, 2**62)
+    above: whole(0, 2**62)
+    false_reject_interval: Optional[pair(Share)]
+    fitted_on: str
 
 
 class Samples(NamedTuple):
@@ -40,14 +52,6 @@ def collect(predict, batches, records, pool, source) -> Samples:
                    metrics.rank_pixels(cells, inside_roi=True) if has_roi else None, source)
 
 
-def describe(method, records) -> str:
-    """In words, what `records` are that `method` is fitted on."""
-    if method.startswith("best_f1:"):
-        defective = sum(record.label for record in records)
-        return f"{len(records)} test images, {defective} of them defective, of {method.partition(':')[2]}"
-    return f"{len(records)} good images that the run held out"
-
-
 def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.IMAGE_METHOD,
               pixel_method=thresholds.PIXEL_METHOD) -> dict:
     """{"image", "pixel", and with a ROI "image_roi", "pixel_roi"}, each a `thresholds.Threshold` as plain data.
@@ -71,33 +75,48 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
 
 
 def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD) -> dict:
-    """`calibrate` on what `predictor`, a `predicting.Predictor`, says of `sources`, {method: records to fit it on}."""
-    samples = {method: collect(predictor.predict, predictor.batches(chosen), chosen, predictor.pool,
-                               describe(method, chosen)) for method, chosen in sources.items()}
-    return calibrate(samples[image_method], samples[pixel_method], image_method, pixel_method)
+    """`calibrate` on what `predictor`, a `predict.Predictor`, says of pictures.
+
+    Args:
+      sources: {method: (records to fit it on, what they are in words)}.
+    """
+    samples = {}
+    for records, words in sources.values():
+        if words not in samples:  # both methods are mostly fitted on the same pictures: seen once
+            samples[words] = collect(predictor.predict, predictor.batches(records), records, predictor.pool, words)
+    return calibrate(samples[sources[image_method][1]], samples[sources[pixel_method][1]], image_method, pixel_method)
 
 
-def keep(run: str, found: dict, weights_sha256: str) -> None:
-    """`store`, or only a warning where the run cannot be written to: it can be used all the same."""
+def keep(run: str, found: dict, weights_sha256: str, pictures_sha256: str) -> None:
+    """Write RUN/calibration.json: thresholds of these weights, fitted on these pictures.
+
+    Only a warning where the run cannot be written to: the thresholds can be used all the same.
+    """
     try:
-        store(run, found, weights_sha256)
+        write_json(os.path.join(run, FILE), {"weights_sha256": weights_sha256, "pictures_sha256": pictures_sha256,
+                                             "thresholds": found})
     except InputError as error:
         logger.warning("warning: %s", error)
 
 
-def store(run: str, found: dict, weights_sha256: str) -> None:
-    """Write RUN/calibration.json. It belongs to these weights."""
-    write_json(os.path.join(run, FILE), {"weights_sha256": weights_sha256, "thresholds": found})
-
-
 def load(run: str, weights_sha256: str) -> dict:
-    """The thresholds that were stored for these weights; {} if there are none. InputError if the file is damaged."""
+    """The thresholds that were kept for these weights; {} if there are none.
+
+    Raises: InputError if the file is damaged, or holds what no threshold can be.
+    """
     path = os.path.join(run, FILE)
     if not os.path.isfile(path):
         return {}
     try:
         with open(path, encoding="utf-8") as stream:
             content = json.load(stream)
-        return content["thresholds"] if content["weights_sha256"] == weights_sha256 else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        if content["weights_sha256"] != weights_sha256:
+            return {}
+        found = {name: dict(Kept(**entry)) for name, entry in content["thresholds"].items()}
+        if not {"image", "pixel"} <= set(found) <= {"image", "pixel", "image_roi", "pixel_roi"}:
+            raise KeyError
+        return found
+    except OptionError as error:
+        raise InputError(f"{path}: {error.key} {error.what}; delete it, and the thresholds are fitted again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None

@@ -17,7 +17,7 @@ class Seen(NamedTuple):
     """One image as it was predicted; `anomaly_map` raw, arrays (H, W) but for the two pictures (H, W, C)."""
     record: object
     image: np.ndarray
-    reconstruction: np.ndarray
+    reconstruction: Optional[np.ndarray]  # None: the method makes none
     anomaly_map: np.ndarray
     roi: Optional[np.ndarray]   # bool; None: the record has none
     mask: Optional[np.ndarray]  # bool; None: not known where the defect is
@@ -39,20 +39,24 @@ def scan(predict, batches, records, pool):
     """Yields `Seen` for each record, in the order of `batches`.
 
     Args:
-      predict: images (B, H, W, C) -> (reconstruction, anomaly_map (B, H, W, 1) raw, score (B,)).
+      predict: images (B, H, W, C) -> (reconstruction or None, anomaly_map (B, H, W, 1) raw, score (B,)).
       batches: dicts {"image", "roi", "mask", "index"} as `pipeline.evaluation_dataset` makes them of `records`.
-      pool: side of the score's average pool.
+      pool: side of the score's average pool; None: the score is not of the map, `predict` takes the ROI for it.
 
     Raises: InputError naming the image whose map holds NaN or leaves [0, 1].
     """
     for batch in batches:
-        reconstructions, maps, scores = (np.asarray(part, np.float32) for part in predict(batch["image"]))
+        reconstructions, maps, scores = predict(batch["image"])
+        maps, scores = np.asarray(maps, np.float32), np.asarray(scores, np.float32)
+        reconstructions = [None] * len(maps) if reconstructions is None else np.asarray(reconstructions, np.float32)
         chosen = [records[i] for i in np.asarray(batch["index"])]
         for record, single in zip(chosen, maps):
             if not (single.min() >= 0 and single.max() <= 1):
                 what = "holds NaN" if np.isnan(single).any() else "leaves [0, 1]"
                 raise InputError(f"{record.image}: the anomaly map {what}; the run's weights cannot be used")
-        cut = np.asarray(anomaly_score(maps, pool, batch["roi"])) if any(record.roi for record in chosen) else scores
+        cut = scores
+        if any(record.roi for record in chosen):
+            cut = np.asarray(anomaly_score(maps, pool, batch["roi"]) if pool else predict(batch["image"], batch["roi"])[2])
         images, rois, masks = (np.asarray(batch[name]) for name in ("image", "roi", "mask"))
         for i, record in enumerate(chosen):
             known = record.mask is not None or not record.label

@@ -14,10 +14,13 @@ from . import measure
 
 
 class Predictor:
-    """`predict`: images -> (reconstruction, raw anomaly map, score); `batches` and `scan`: of records.
+    """`predict`: images -> (reconstruction or None, raw anomaly map, score); `batches` and `scan`: of records.
+
+    `pool` is the model's: the side of the score's average pool; None where the score is not taken of the map. Tiles are
+    blended before there is a score: it is the map's maximum then.
 
     Args:
-      model: a `GRDNet`.
+      model: a `GRDNet`, or a detector of baselines/.
       batch: pictures at once, or tiles of one picture.
       tiles: (side of a tile, overlap): predict the pictures as large as they are; None: resized to the model's size.
 
@@ -26,6 +29,8 @@ class Predictor:
 
     def __init__(self, model, batch=8, tiles: Optional[Tuple[int, int]] = None):
         self.model, self.batch, self.tiles, self.pool = model, batch, tiles, model.score_pool
+        if tiles is not None:
+            self.pool = self.pool or 1
         self._compiled = {}  # by size of picture: one trace serves batches of any length
         self._stride = model.total_stride
         if tiles is not None:
@@ -33,23 +38,24 @@ class Predictor:
             if side < 1 or side % self._stride:
                 raise InputError(f"--tiles {side},{overlap}: the tile's side must be divisible by {self._stride}, the "
                                  "network's total stride")
-            if model.generator.encoder.flatten is not None and (side, side) != model.image_size:
+            if model.one_size and (side, side) != model.image_size:
                 height, width = model.image_size
-                raise InputError(f"--tiles {side},{overlap}: a network with the dense bottleneck (drae) takes pictures "
-                                 f"of {height} x {width} only")
+                what = "a network with the dense bottleneck (drae)" if model.name == "grdnet" else model.name
+                raise InputError(f"--tiles {side},{overlap}: {what} takes pictures of {height} x {width} only")
 
-    def predict(self, images):
+    def predict(self, images, roi=None):
+        """A `roi` (B, H, W, 1) cuts map and score, where pictures are not tiled."""
         if self.tiles is None:
-            return self._network(images)
+            return self._network(images, *([] if roi is None else [roi]))
         side, overlap = self.tiles
         return predict_tiled(self._network, images, side, overlap, self.pool, self.batch, self._stride)
 
-    def _network(self, images):
-        shape = (None, *images.shape[1:])
-        if shape not in self._compiled:
-            self._compiled[shape] = tf.function(lambda batch: tuple(self.model(batch, training=False)),
-                                                input_signature=[tf.TensorSpec(shape, tf.float32)])
-        return self._compiled[shape](images)
+    def _network(self, *inputs):
+        shapes = tuple((None, *part.shape[1:]) for part in inputs)
+        if shapes not in self._compiled:
+            self._compiled[shapes] = tf.function(lambda *parts: tuple(self.model(*parts, training=False)),
+                                                 input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes])
+        return self._compiled[shapes](*inputs)
 
     def batches(self, records):
         """Batches as `evaluation.scan` reads them, in the order of `records`."""
@@ -62,7 +68,7 @@ class Predictor:
 
     def smooth(self, seen):
         """(H, W): the map of a `measure.Seen`, cut by its ROI, as the score's maximum is taken of it."""
-        return np.asarray(pooled(seen.cut(seen.anomaly_map)[None, ..., None], self.pool))[0, ..., 0]
+        return np.asarray(pooled(seen.cut(seen.anomaly_map)[None, ..., None], self.pool or 1))[0, ..., 0]
 
     def um_per_pixel(self, records, um):
         """Function of a record: (height, width) in um of a pixel of its map, from `um` of a pixel of its file."""

@@ -24,7 +24,10 @@ class Threshold(NamedTuple):
 
 
 def parse(text) -> Tuple[str, Union[None, float, str]]:
-    """"max_normal", "quantile:Q", "target_fpr:P" or "best_f1:DIR" -> (name, number or path). Raises InputError."""
+    """"max_normal", "quantile:Q", "target_fpr:P", "value:X" or "best_f1:DIR" -> (name, number or path).
+
+    Raises: InputError.
+    """
     name, _, rest = text.partition(":")
     if (name == "max_normal" and not rest) or (name == "best_f1" and rest):
         return name, rest or None
@@ -32,17 +35,18 @@ def parse(text) -> Tuple[str, Union[None, float, str]]:
         number = float(rest)
     except ValueError:
         number = -1.0
-    if name in ("quantile", "target_fpr") and 0 < number < 1:
+    if (name in ("quantile", "target_fpr") and 0 < number < 1) or (name == "value" and 0 <= number <= 1):
         return name, number
-    raise InputError(f"threshold '{text}': expected max_normal, quantile:Q, target_fpr:P (numbers between 0 and 1) or "
-                     "best_f1:DIR")
+    raise InputError(f"threshold '{text}': expected max_normal, quantile:Q, target_fpr:P, value:X (numbers between 0 and "
+                     "1) or best_f1:DIR")
 
 
 def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
     """Threshold from the scores of good samples, or for `best_f1`, of good and defective ones.
 
     `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or
-    below it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `best_f1:...`: the best F1.
+    below it. `target_fpr:P`: the lowest score that at most a share P of the good exceeds. `value:X`: X, whatever they
+    are. `best_f1:...`: the best F1.
 
     Args:
       independent: False for pixels: neighbours are not independent samples, so the rate has no such interval.
@@ -56,6 +60,8 @@ def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
         raise ValueError(f"{method} needs good samples" + (" and defective ones" if name == "best_f1" else ""))
     if name == "best_f1":
         value = f1_max(ranking)[1]
+    elif name == "value":
+        value = number
     elif name == "max_normal":
         value = score[good > 0][-1]
     else:
@@ -66,9 +72,9 @@ def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
     return Threshold(float(value), method, int(n), above, interval)
 
 
-def clopper_pearson(k, n, level=0.95) -> Tuple[float, float]:
-    """The exact interval of a rate of which k of n were seen (Clopper & Pearson 1934)."""
+def clopper_pearson(k, n, level=0.95):
+    """The exact interval (low, high) of a rate of which k of n were seen (Clopper & Pearson 1934); k may be an array."""
     tail = (1 - level) / 2
-    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
-    return low, high
+    low = np.where(np.equal(k, 0), 0.0, beta.ppf(tail, k, n - k + 1))
+    high = np.where(np.equal(k, n), 1.0, beta.ppf(1 - tail, k + 1, n - k))
+    return (low, high) if low.ndim else (float(low), float(high))

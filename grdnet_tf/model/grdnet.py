@@ -9,10 +9,13 @@ from typing import NamedTuple, Tuple
 
 import tensorflow as tf
 
-from ..compat import KERAS_3, log_value, loss_scaled, minimize
+from ..compat import KERAS_3, average_together, log_value, minimize
 from ..defects.perturb import perturb
+from ..errors import InputError
 from ..options import Loss, Network, Noise
-from . import losses
+from . import inputs, losses, optimizers
+from .as_keras import KerasModel, refuse_unknown
+from .monitors import RankingArea
 from .networks import Discriminator, Generator, UNet
 from .scoring import anomaly_score
 from .tiling import predict_tiled
@@ -25,23 +28,14 @@ NETWORKS = ("generator", "discriminator", "segmenter")
 
 
 class Detection(NamedTuple):
-    """Reconstruction X^ (B, H, W, C), anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
+    """Reconstruction X^ (B, H, W, C) or None, anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
     reconstruction: tf.Tensor
     anomaly_map: tf.Tensor
     score: tf.Tensor
 
 
-class _Follow(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of another optimizer: Keras' own callbacks change that of `model.optimizer` alone."""
-
-    def __init__(self, leader):
-        self.leader = leader
-
-    def __call__(self, step):
-        return tf.convert_to_tensor(self.leader.learning_rate)
-
-
-class GRDNet(keras.Model):
+@keras.utils.register_keras_serializable("grdnet_tf")
+class GRDNet(KerasModel):
     """GRD-Net (Ferrari & Lamma 2023): generator, discriminator and segmenter trained together, three optimizers.
 
     `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
@@ -61,16 +55,19 @@ class GRDNet(keras.Model):
             image_size=tuple(image_size), channels=channels, second_encoder=second_encoder, synchronized=synchronized,
             **dict(n)))
         self.image_size, self.channels, self.score_pool = tuple(image_size), channels, n.score_pool
-        self.difference = n.segmenter_difference
+        self.difference, self.one_size = n.segmenter_difference, n.bottleneck == "drae"
+        self.precision = keras.mixed_precision.global_policy().name
         self.total_stride = n.inference_stride  # what both sides of a picture to be judged must be divisible by
         norm = dict(batch_norm=n.batch_norm, synchronized=synchronized)
         stride = 2 ** len(n.widths)
         grid = (image_size[0] // stride, image_size[1] // stride)
         self.generator = Generator(n.widths, n.latent, channels, grid, n.bottleneck, second_encoder, stem=n.stem,
                                    blocks=n.blocks, residual=n.residual, **norm)
-        self.discriminator = Discriminator(n.discriminator_widths, **norm) if n.discriminator_widths else None
+        self.discriminator = None
+        if n.discriminator_widths:
+            self.discriminator = Discriminator(n.discriminator_widths, n.discriminator_blocks or n.blocks, **norm)
         self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, **norm)
-        self._build_networks(max(image_size) if n.bottleneck == "drae" else n.total_stride)
+        self._build_networks(max(image_size) if self.one_size else n.total_stride)
         self.trackers = None
 
     def _build_networks(self, side):
@@ -84,12 +81,15 @@ class GRDNet(keras.Model):
         self.built = True
 
     def call(self, images, roi=None, training=False):
-        """Detection of `images` (B, H, W, C) in [0, 1]. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
+        """Detection of `images` (B, H, W, C) in [0, 1] or uint8. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
+        images = inputs.pictures(images, self.channels)
+        if tf.executing_eagerly():  # a graph cannot raise
+            inputs.refuse_out_of_range(inputs.out_of_range(images))
         reconstruction = self.generator.reconstruct(images, training=training)
         logits = self.segment(images, reconstruction, training=training)
         anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
         if roi is not None:
-            anomaly_map = anomaly_map * tf.cast(roi, tf.float32)
+            anomaly_map = anomaly_map * inputs.region(roi, images)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
     def segment(self, images, reconstruction, training=False):
@@ -101,7 +101,7 @@ class GRDNet(keras.Model):
 
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
                 learning_rate=1e-4, clip_norm=0.0, objective: Loss = Loss(), noise: Noise = Noise(), textures=None,
-                jit_compile=None, **options):
+                jit_compile=None, run_eagerly=False, steps_per_execution=1, **others):
         """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
 
         `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows
@@ -111,36 +111,38 @@ class GRDNet(keras.Model):
         `textures` (T, h, w, C) uint8 are the pictures of its source "texture".
         `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer
         is wrapped for loss scaling.
+
+        Raises: InputError for what Keras' compile takes and this model has other words for: loss, metrics, optimizer.
         """
+        refuse_unknown(others)
         if objective.adversarial and self.discriminator is None:
-            raise ValueError("objective.adversarial > 0 needs a discriminator: give GRDNet discriminator_widths")
+            raise InputError("objective.adversarial > 0 needs a discriminator: give GRDNet discriminator_widths")
         if objective.encoder and self.generator.encoder_hat is None:
-            raise ValueError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
-        if jit_compile is None:
-            jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        self.objective, self.clip_norm = objective, clip_norm
+            raise InputError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
+        given = dict(zip(NETWORKS, (generator_optimizer, discriminator_optimizer, segmenter_optimizer)))
+        optimizers.checked(given)
+        self.compiled_with = MappingProxyType(dict(
+            clip_norm=clip_norm, objective=objective, noise=noise, jit_compile=jit_compile, run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution))
+        self.objective, self.clip_norm, self.noise = objective, clip_norm, noise
         self.textures = None if textures is None else tf.constant(textures)  # once, not a copy in every graph
-        self.noise = noise
-        leader = generator_optimizer if generator_optimizer is not None else keras.optimizers.Adam(learning_rate)
-        optimizers = [leader] + [given if given is not None else keras.optimizers.Adam(_Follow(leader))
-                                 for given in (discriminator_optimizer, segmenter_optimizer)]
-        if keras.mixed_precision.global_policy().name == "mixed_float16":
-            optimizers = [loss_scaled(o) for o in optimizers]
-        self.following = [name for name, given in (("discriminator", discriminator_optimizer),
-                                                   ("segmenter", segmenter_optimizer)) if given is None]
-        super().compile(optimizer=optimizers[0], jit_compile=jit_compile, **options)
+        self.following = [name for name in NETWORKS[1:] if given[name] is None]
+        used = optimizers.three(given, learning_rate, self.precision == "mixed_float16")
+        if jit_compile is None:
+            jit_compile = bool(tf.config.list_physical_devices("GPU")) and not run_eagerly
+        super().compile(optimizer=used[0], jit_compile=jit_compile, run_eagerly=run_eagerly,
+                        steps_per_execution=steps_per_execution)
         if not KERAS_3:  # which sums what several workers log; our trackers have been merged already
             self.distribute_reduction_method = "first"
-        self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = optimizers
-        for name in NETWORKS:  # built here: Keras 3 under a strategy and a restored checkpoint need the slots
-            if getattr(self, name) is not None:
-                getattr(self, f"{name}_optimizer").build(getattr(self, name).trainable_variables)
+        self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = used
+        for name, optimizer in self.optimizers().items():  # Keras 3 in a strategy and a restored checkpoint need slots
+            optimizer.build(getattr(self, name).trainable_variables)
+        average_together(list(self.optimizers().values()), [getattr(self, name) for name in self.optimizers()])
         # dtype: Keras 2 wraps a metric's variables for float16, and cannot read such ones of several replicas.
         self.trackers = {name: keras.metrics.Mean(name=name, dtype="float32")
                          for name in ("loss", "generator", *self._terms())}
-        area = dict(num_thresholds=500, dtype="float32")
-        self.detection_trackers = {"image_auroc": keras.metrics.AUC(name="image_auroc", **area),
-                                   "pixel_ap": keras.metrics.AUC(name="pixel_ap", curve="PR", **area)}
+        self.detection_trackers = {"image_auroc": RankingArea("roc", "image_auroc"),
+                                   "pixel_ap": RankingArea("precision", "pixel_ap")}
 
     def optimizers(self):
         """The optimizers in use, by the name of their network."""
@@ -175,12 +177,13 @@ class GRDNet(keras.Model):
         """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
 
         Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
+        InputError for what is no batch.
         """
-        if not isinstance(batch, dict):
-            batch = {"image": batch}
-        batch = dict(batch)
+        batch = inputs.batch_of(batch, self.channels)
         if "roi" not in batch:
             batch["roi"] = tf.ones_like(batch["image"][..., :1])
+        if ("noisy" in batch) != ("mask" in batch):
+            raise InputError("'noisy' and 'mask' belong together: the pictures with defects, and where those are")
         if "noisy" in batch:
             return batch
         if "seed" not in batch:
@@ -191,8 +194,8 @@ class GRDNet(keras.Model):
     def forward(self, batch, training):
         """One pass through all networks: the raw loss terms (float32 scalars) and the segmenter's logits.
 
-        Each network runs once. The discriminator sees real and generated pictures in one batch, and its one pass serves
-        both its own loss and feature matching.
+        The discriminator sees real and generated pictures apart, as in GANomaly: in one batch they would share batch
+        norm's statistics, and f(X) would depend on X^. Its two passes serve both its own loss and feature matching.
         """
         image, noisy, mask, roi = batch["image"], batch["noisy"], batch["mask"], batch["roi"]
         o = self.objective
@@ -204,10 +207,10 @@ class GRDNet(keras.Model):
         if o.encoder:
             terms["encoder"] = losses.encoder(z, self.generator.encoder_hat(fake, training=training), o.encoder_norm)
         if o.adversarial:
-            both = self.discriminator(tf.concat([image, fake], axis=0), training=training)
-            real_features, fake_features = tf.split(both.features, 2)
-            terms["adversarial"] = losses.feature_matching(real_features, fake_features)
-            terms["discriminator"] = losses.discriminator(*tf.split(both.logits, 2))
+            real = self.discriminator(image, training=training)
+            found = self.discriminator(fake, training=training)
+            terms["adversarial"] = losses.feature_matching(real.features, found.features)
+            terms["discriminator"] = losses.discriminator(real.logits, found.logits)
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
         logits = self.segment(noisy, seen, training=training)
         marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
@@ -229,7 +232,7 @@ class GRDNet(keras.Model):
 
     def train_step(self, data):
         """One step of both phases: generator and discriminator, then segmenter, each network by its own optimizer."""
-        batch = self.perturbed(data)
+        batch = self._checked(data)
         with tf.GradientTape(persistent=True) as tape:
             terms, _ = self.forward(batch, training=True)
             objectives = self.objectives(terms)
@@ -243,15 +246,21 @@ class GRDNet(keras.Model):
 
     def test_step(self, data):
         """The same terms without training, and how well the synthetic anomalies are found (inside the ROI)."""
-        batch = self.perturbed(data)
+        batch = self._checked(data)
         terms, logits = self.forward(batch, training=False)
         self._track(batch, terms, self.objectives(terms))
         truth = batch["mask"] * batch["roi"]
         anomaly_map = tf.sigmoid(logits) * batch["roi"]
-        self.detection_trackers["pixel_ap"].update_state(truth, anomaly_map)
+        self.detection_trackers["pixel_ap"].update_state(truth, anomaly_map, batch["roi"])
         self.detection_trackers["image_auroc"].update_state(tf.reduce_max(truth, axis=(1, 2, 3)),
                                                             anomaly_score(anomaly_map, self.score_pool))
         return {name: log_value(tracker) for name, tracker in {**self.trackers, **self.detection_trackers}.items()}
+
+    def _checked(self, data):
+        """`perturbed`, and a note of pictures whose values cannot be meant."""
+        batch = self.perturbed(data)
+        self.count_out_of_range(batch["image"], batch["noisy"])
+        return batch
 
     def _track(self, batch, terms, objectives):
         size = tf.cast(tf.shape(batch["image"])[0], tf.float32)
@@ -262,9 +271,9 @@ class GRDNet(keras.Model):
 
     def predict_step(self, data):
         """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi"."""
-        if isinstance(data, (tuple, list)):
-            data = data[0]
-        return self(data["image"], roi=data.get("roi")) if isinstance(data, dict) else self(data)
+        batch = inputs.batch_of(data, self.channels, labels_matter=False)
+        self.count_out_of_range(batch["image"])
+        return self(batch["image"], roi=batch.get("roi"))
 
     def predict_tiled(self, images, tile=None, overlap=None, batch=8) -> Detection:
         """Detection (NumPy) of pictures (B, H, W, C) of any size, in overlapping tiles that are blended smoothly.
@@ -273,7 +282,8 @@ class GRDNet(keras.Model):
         tile. Memory grows with the picture, not with the number of tiles, of which `batch` are predicted at once.
         ValueError for a tile that the networks cannot take.
         """
+        images = inputs.pictures(images, self.channels).numpy()
+        inputs.refuse_out_of_range(inputs.out_of_range(images))
         tile = self.image_size if tile is None else (tile, tile) if isinstance(tile, int) else tile
         overlap = min(tile) // 4 if overlap is None else overlap
-        return Detection(*predict_tiled(tf.function(self), images, tile, overlap, self.score_pool, batch,
-                                        self.total_stride))
+        return Detection(*predict_tiled(self.traced, images, tile, overlap, self.score_pool, batch, self.total_stride))

@@ -140,11 +140,13 @@ class UNet(keras.Model):
     def __init__(self, widths: Sequence[int], stride=1, batch_norm=True, synchronized=False, name="segmenter"):
         super().__init__(name=name)
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
-        self.down = [(ConvBlock(w, 5 if stride == 2 and i == 0 else 3, stride if i == 0 else 1, **norm),
-                      ConvBlock(w, **norm)) for i, w in enumerate(widths)]
+        # Flat lists, two blocks a level: not every Keras finds what lies in lists of tuples when it saves a model.
+        self.down = [block for i, w in enumerate(widths)
+                     for block in (ConvBlock(w, 5 if stride == 2 and i == 0 else 3, stride if i == 0 else 1, **norm),
+                                   ConvBlock(w, **norm))]
         self.pool = keras.layers.MaxPooling2D(2)
         self.rise = [keras.layers.Conv2DTranspose(w, 2, 2) for w in reversed(widths[:-1])]
-        self.up = [(ConvBlock(w, **norm), ConvBlock(w, **norm)) for w in reversed(widths[:-1])]
+        self.up = [ConvBlock(w, **norm) for w in reversed(widths[:-1]) for _ in range(2)]
         self.stride = stride
         # Anomalous pixels are rare: logits start at -2, a map of 0.12, so that the first steps do not flood the map.
         self.mark = _full_precision(keras.layers.Conv2D, stride * stride, 3, padding="same",
@@ -152,11 +154,15 @@ class UNet(keras.Model):
 
     def call(self, stacked, training=False):
         x, skips = stacked, []
-        for level, (first, second) in enumerate(self.down):
+        for level, (first, second) in enumerate(_pairs(self.down)):
             x = second(first(self.pool(x) if level else x, training=training), training=training)
             skips.append(x)
-        for skip, rise, (first, second) in zip(reversed(skips[:-1]), self.rise, self.up):
+        for skip, rise, (first, second) in zip(reversed(skips[:-1]), self.rise, _pairs(self.up)):
             x = tf.concat([skip, rise(x)], axis=-1)
             x = second(first(x, training=training), training=training)
         logits = self.mark(tf.cast(x, tf.float32))
         return tf.nn.depth_to_space(logits, self.stride) if self.stride > 1 else logits
+
+
+def _pairs(blocks):
+    return zip(blocks[::2], blocks[1::2])

@@ -15,7 +15,7 @@ def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1):
     picture no larger than a tile is predicted as it is.
 
     Args:
-      predict: (N, h, w, C) -> (reconstruction, anomaly map, ...); called on whole batches of one shape.
+      predict: (N, h, w, C) -> (reconstruction or None, anomaly map, ...); called on whole batches of one shape.
       images: (B, H, W, C).
       tile: side of a tile, or (height, width).
       overlap: pixels that neighbouring tiles share at least, 0 <= overlap < tile.
@@ -30,7 +30,8 @@ def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1):
         raise ValueError(f"a tile of {tile[0]} x {tile[1]} is not divisible by {multiple}")
     images = np.asarray(images, np.float32)
     parts = [_one(predict, image, tile, overlap, batch, multiple) for image in images]
-    reconstructions, maps = (np.stack(part) for part in zip(*parts))
+    reconstructions, maps = zip(*parts)
+    reconstructions, maps = None if reconstructions[0] is None else np.stack(reconstructions), np.stack(maps)
     return reconstructions, maps, np.asarray(anomaly_score(maps, pool))
 
 
@@ -42,20 +43,22 @@ def starts(side, tile, overlap):
 
 
 def _one(predict, image, tile, overlap, batch, multiple):
-    height, width, channels = image.shape
+    height, width = image.shape[:2]
     target = [-(-side // multiple) * multiple if side < t else side for side, t in zip((height, width), tile)]
     pad = [(0, target[0] - height), (0, target[1] - width), (0, 0)]
     image = np.pad(image, pad, mode="reflect" if min(height, width) > 1 else "edge")
     tile = [min(side, t) for side, t in zip(target, tile)]
     corners = [(y, x) for y in starts(target[0], tile[0], overlap) for x in starts(target[1], tile[1], overlap)]
     weight = _ramp(tile[0], overlap)[:, None, None] * _ramp(tile[1], overlap)[None, :, None]
-    blended, total = np.zeros((*target, channels + 1), np.float32), np.zeros((*target, 1), np.float32)
+    blended, total = 0.0, np.zeros((*target, 1), np.float32)
     for first in range(0, len(corners), batch):
         chosen = corners[first:first + batch]
         tiles = np.stack([image[y:y + tile[0], x:x + tile[1]] for y, x in chosen])
         if len(corners) > batch:  # always the same shape: a compiled network is traced once
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], batch - len(chosen), axis=0)])
-        found = np.concatenate([np.asarray(part, np.float32) for part in predict(tiles)[:2]], axis=-1)
+        found = np.concatenate([np.asarray(part, np.float32) for part in predict(tiles)[:2] if part is not None], axis=-1)
+        if first == 0:
+            blended = np.zeros((*target, found.shape[-1]), np.float32)
         for (y, x), values in zip(chosen, found):
             here = np.s_[y:y + tile[0], x:x + tile[1]]
             blended[here] += weight * values
@@ -65,7 +68,8 @@ def _one(predict, image, tile, overlap, batch, multiple):
     else:
         blended /= total
     blended = blended[:height, :width]
-    return blended[..., :channels], np.clip(blended[..., channels:], 0, 1)  # a mean of 1s may round to above 1
+    reconstruction = blended[..., :-1] if blended.shape[-1] > 1 else None
+    return reconstruction, np.clip(blended[..., -1:], 0, 1)  # a mean of 1s may round to above 1
 
 
 def _ramp(side, overlap):

@@ -11,7 +11,7 @@ import numpy as np
 from ..compat import optimizer_variables
 from ..errors import InputError
 
-NETWORKS = ("generator", "discriminator", "segmenter")
+NETWORKS = ("generator", "discriminator", "segmenter", "backbone", "fitted")  # a model has some of them
 
 
 def network_arrays(model) -> Dict[str, np.ndarray]:
@@ -60,7 +60,7 @@ def not_finite(arrays) -> Optional[str]:
 
 
 def _network_variables(model):
-    return {f"{name}/{i:03d}": variable for name in NETWORKS if getattr(model, name) is not None
+    return {f"{name}/{i:03d}": variable for name in NETWORKS if getattr(model, name, None) is not None
             for i, variable in enumerate(_ordered(getattr(model, name)))}
 
 

@@ -7,13 +7,15 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..storage import write_json, write_text
-from . import page
-from .report import PAGE, REPORT
+from ..storage import write_json, write_text, writing
+from . import charts, page
+from .report import PAGE, REPORT, restore
 
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
 KEYS = ("image_auroc", "image_ap", "accuracy", "pixel_auroc", "pixel_ap", "aupro")
+LINE = ("false_reject_rate", "miss_rate")  # what the line asks first: less is better
+FULL = 0.1  # a difference that has the full colour
 # What tells data and repetitions apart, and what changes no figure: not variants of the method.
 NOT_SETTINGS = ("data.root", "train.seed", "train.image_every", "train.checkpoint_steps", "train.deterministic",
                 "data.cache", "data.cache_gb", "data.parallel_calls")
@@ -30,6 +32,7 @@ class Entry(NamedTuple):
 def read(run, settings, folder=None) -> Entry:
     """The run's entry, out of RUN/evaluation. InputError if it has not been evaluated."""
     folder = folder or os.path.join(run, "evaluation")
+    restore(folder)
     try:
         with open(os.path.join(folder, REPORT), encoding="utf-8") as stream:
             return Entry(run, settings, json.load(stream), folder)
@@ -93,10 +96,8 @@ def warnings(entries) -> List[str]:
 def write(folder, entries) -> None:
     """comparison.html and comparison.json. InputError if they cannot be written."""
     folder = os.path.abspath(folder)
-    try:
+    with writing(folder):
         os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}") from None
     names = [key + reading for reading in ("", "_roi", "_roi_unmasked") for key in KEYS]
     write_json(os.path.join(folder, JSON), {"differing": differing(entries), "warnings": warnings(entries), "runs": [
         {"run": entry.run, "data": entry.report.get("data"), "settings": entry.settings,
@@ -107,20 +108,57 @@ def write(folder, entries) -> None:
 def build(entries, folder) -> str:
     """The page; the names of runs link to their reports, relative to `folder`."""
     rows, grid, reading = lines(entries), pivot(entries), suffix(entries)
-    body = [[escape(cell) for cell in row] for row in rows[1:]]
     first = len(rows[0]) - len(KEYS)
-    for column in range(first, len(rows[0])):
-        values = [entry.report.get(KEYS[column - first] + reading) for entry in entries]
-        best = max((value for value in values if value is not None), default=None)
-        for row, value in zip(body, values):
-            row[column] = f"<b>{row[column]}</b>" if value is not None and value == best else row[column]
+    heads = [*rows[0][:first], "good rejected", "defects missed", *(key.replace("_", " ") for key in KEYS)]
+    body = [[escape(cell) for cell in row[:first]] for row in rows[1:]]
     for row, entry in zip(body, entries):
         link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")
         row[0] = f'<a href="{escape(link)}">{row[0]}</a>'
+    for key in (*LINE, *KEYS):
+        for row, cell in zip(body, _figures(entries, key, reading)):
+            row.append(cell)
     return page.fill(TEMPLATE, {
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in warnings(entries)),
-        "reading": page.READINGS[reading].lower().replace("roi", "ROI"), "runs": page.table(rows[0], body),
+        "reading": page.READINGS[reading].lower().replace("roi", "ROI"), "runs": page.table(heads, body),
+        "curves": _curves(entries, reading),
         "grid": page.table(grid[0], [[escape(cell) for cell in row] for row in grid[1:]])})
+
+
+def _figures(entries, key, reading):
+    """A cell a run: the value, the best bold, and how far it is from the first run on the same data, in colour."""
+    values, less = [entry.report.get(key + reading) for entry in entries], key in LINE
+    known = [value for value in values if value is not None]
+    best, cells = (min if less else max)(known) if known else None, []
+    for entry, value in zip(entries, values):
+        text = (f"{value:.1%}" if value is not None else "–") if less else page.number(value)
+        text = f"<b>{text}</b>" if value is not None and value == best else text
+        first = next(other for other in entries if _data(other) == _data(entry))
+        start = first.report.get(key + reading)
+        difference = None if first is entry or value is None or start is None else value - start
+        if not difference:
+            cells.append(text)
+            continue
+        words = f"{100 * difference:+.1f}" if less else f"{difference:+.3f}"
+        tint, share = "better" if (difference < 0) == less else "worse", min(abs(difference) / FULL, 1)
+        cells.append((f"{text} <small>{words}</small>",
+                      f' class="difference" style="--tint:var(--{tint}); --share:{0.1 + 0.45 * share:.2f}"'))
+    return cells
+
+
+def _curves(entries, reading):
+    """ROC and precision over recall of the runs over each other, a pair of charts a data folder."""
+    parts = []
+    for folder in dict.fromkeys(map(_data, entries)):
+        found = [(_name(entry), (entry.report.get("curves") or {}).get(reading)) for entry in entries
+                 if _data(entry) == folder]
+        found = [(name, curve) for name, curve in found if curve]
+        if not found:
+            continue
+        for title, x, y, labels, chance in (("ROC", "fpr", "tpr", ("false-reject rate", "found defects"), (0, 1)),
+                                            ("Precision and recall", "tpr", "precision", ("recall", "precision"), None)):
+            chart = charts.curves([(name, curve[x], curve[y]) for name, curve in found], *labels, chance)
+            parts.append(f'<div class="chart"><h3>{title}: {escape(folder)}</h3>{chart}</div>')
+    return "".join(parts)
 
 
 def _cell(reports, reading):

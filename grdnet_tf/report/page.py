@@ -1,34 +1,41 @@
 """report.html: one file that holds the figures, the charts and the pictures of an evaluation, and needs no network."""
-import base64
+import datetime
 import json
+import math
 import os
+import shlex
 from html import escape
+from importlib import metadata
 
-import cv2
 import numpy as np
 
-from . import charts
+from ..evaluation.thresholds import PIXEL_METHOD, clopper_pearson
+from . import charts, pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEMPLATE = os.path.join(HERE, "report_page.html")
-PICTURES = 300  # in the page at most, some 60 kB each; the others are in the folder beside it
+PARTS = {"style": "style.css", "script": "report_page.js", "sorting": "sort_tables.js"}
+BYTES = 40e6  # of pictures in the page: some 200 of 512 x 512; the others are in the folder beside it
 READINGS = {"": "Whole image", "_roi": "Inside the ROI", "_roi_unmasked": "Inside the ROI, ROI not given"}
 FIGURES = (("image_auroc", "image AUROC"), ("image_ap", "image AP"), ("image_f1_max", "image F1 max"),
-           ("accuracy", "accuracy"), ("miss_rate", "missed defects"), ("false_reject_rate", "false rejects"),
            ("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("pixel_f1_max", "pixel F1 max"),
            ("aupro", "AUPRO, FPR ≤ 0.3"), ("aupro_05", "AUPRO, FPR ≤ 0.05"))
 
 
-def build(evaluation, sheets) -> str:
-    """The page. `sheets`: {path of an image: its sheet as `embed` makes it}."""
+def build(evaluation, embedded) -> str:
+    """The page. `embedded`: {path of an image: what `shots.shot` made of it}."""
     report, rows = evaluation.report, evaluation.rows
     readings = [reading for reading in READINGS if not reading or report["n_defective_roi"] is not None]
     by_path = {row.path: row for row in rows}
-    images = [_image(by_path[path], *sheet) for path, sheet in sheets.items()]
-    data = {"reading": readings[1] if len(readings) > 1 else "", "types": sorted({row.defect for row in rows}),
-            "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()}, "images": images}
+    images = [_image(by_path[path], shot) for path, shot in embedded.items()]
+    types = sorted({row.defect for row in rows})
+    data = {"reading": readings[1] if len(readings) > 1 else "", "types": types, "images": images,
+            "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()},
+            "rows": [[row.score, row.score_roi, row.label, row.label_roi, types.index(row.defect)] for row in rows],
+            "intervals": _intervals(rows), "scale": [part.round(3).tolist() for part in (pictures.BELOW, pictures.ABOVE)],
+            "middle": pictures.MIDDLE, "command": _command(report)}
     return fill(TEMPLATE, {
-        "title": escape(os.path.basename(report.get("run", ""))), "facts": _facts(report),
+        "title": escape(_last_part(report.get("run"))), "facts": _facts(report),
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in report["warnings"]),
         "switch": "".join(f'<button value="{reading}">{READINGS[reading]}</button>' for reading in readings)
         if len(readings) > 1 else "",
@@ -40,14 +47,14 @@ def build(evaluation, sheets) -> str:
 def fill(template, values) -> str:
     """The text of a file with each {{name}} replaced by its value, once: what is filled in is not looked at again.
 
-    {{sorting}} is the script that makes tables sort.
+    Names of `PARTS` stand for files beside it, such as {{sorting}}, the script that makes tables sort.
     """
-    texts = []
-    for path in (template, os.path.join(HERE, "sort_tables.js")):
+    def read(path):
         with open(path, encoding="utf-8") as stream:
-            texts.append(stream.read())
-    first, *parts = texts[0].split("{{")
-    values = dict(values, sorting=texts[1])
+            return stream.read()
+
+    first, *parts = read(template).split("{{")
+    values = dict(values, **{name: read(os.path.join(HERE, file)) for name, file in PARTS.items()})
     return first + "".join(values[name] + rest for name, rest in (part.split("}}", 1) for part in parts))
 
 
@@ -56,91 +63,120 @@ def in_script(data) -> str:
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
-def embed(sheet):
-    """(data URI, shape of the sheet's last column) of a sheet (H, W, 3) uint8 RGB."""
-    encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode(), f"{sheet.shape[1] / 4:g} / {sheet.shape[0]}"
-
-
 def table(heads, lines) -> str:
-    """A table that sorts itself at a click on a heading; the cells are HTML."""
-    head = "".join(f'<th data-sort="">{escape(text)}</th>' for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
+    """A table that sorts itself at a click on a heading; the cells are HTML, or (HTML, attributes of the cell)."""
+    head = "".join(f'<th data-sort="" tabindex="0">{escape(text)}</th>' for text in heads)
+    body = "".join("<tr>" + "".join(_cell(cell) for cell in line) + "</tr>" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def number(value) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    """Three digits; what is less than 1 never reads 1."""
+    if value is None:
+        return "–"
+    return f"{math.floor(1000 * value) / 1000 if 0.9995 <= value < 1 else value:.3f}"
 
 
-def _image(row, picture, shape):
+def _cell(cell):
+    content, attributes = (cell, "") if isinstance(cell, str) else cell
+    return f"<td{attributes}>{content}</td>"
+
+
+def _last_part(path):
+    return os.path.basename(os.path.normpath(str(path))) if path else ""
+
+
+def _image(row, shot):
     return {"name": f"{row.defect}/{os.path.basename(row.path)}", "type": row.defect, "label": row.label,
             "label_roi": row.label_roi, "score": row.score, "score_roi": row.score_roi, "n_regions": row.n_regions,
-            "picture": picture, "shape": shape}
+            **shot}
+
+
+def _intervals(rows):
+    """{n: [low, high]} of 95 % for k = 0 ... n seen, for every n of good or of defective images in some reading."""
+    found = {}
+    for label in ("label", "label_roi"):
+        defective = sum(getattr(row, label) for row in rows)
+        for n in {defective, len(rows) - defective} - {0}:
+            found[n] = [part.round(4).tolist() for part in clopper_pearson(np.arange(n + 1), n)]
+    return found
 
 
 def _facts(report):
-    run, data, split = (escape(str(report.get(name, ""))) for name in ("run", "data", "split"))
-    lines = [f"run <code>{run}</code> · data <code>{data}</code> · split {split} · {report['n_images']} images, "
-             f"{report['n_defective']} defective"]
-    for name, entry in report["thresholds"].items():
-        interval = entry["false_reject_interval"]
-        promise = (f"; {entry['above']} of {entry['n']} good are above it, so the false-reject rate lies between "
-                   f"{interval[0]:.1%} and {interval[1]:.1%} (95 %)") if interval else ""
-        lines.append(f"{name.replace('_roi', ' (ROI)')} threshold {entry['value']:.5g} by {escape(entry['method'])} "
-                     f"on {escape(entry['fitted_on'])}{promise}")
-    if not report["thresholds"]:
-        lines.append(escape(report["absent"].get("threshold", "")))
-    return "<br>".join(lines)
+    """Run, data and versions by name: a page that is passed on tells of nobody's disk."""
+    data, split = (escape(str(text)) for text in (_last_part(report.get("data")), report.get("split", "")))
+    versions = []
+    for name in ("grdnet_tf", "tensorflow"):
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:  # run from a checkout
+            continue
+    return " · ".join([f"data <code>{data}</code>", f"split {split}", f"{report['n_images']} images, "
+                       f"{report['n_defective']} defective", f"{datetime.date.today():%Y-%m-%d}", *versions])
+
+
+def _command(report):
+    """["grdnet evaluate ... --thresholds value:", what follows the value]; it works where the run's folder lies."""
+    words = ["grdnet", "evaluate", "--run", shlex.quote(_last_part(report.get("run")) or "RUN")]
+    for flag in ("tiles", "roi"):
+        if report.get(flag) not in (None, "auto"):
+            words += ["--" + flag, report[flag] if flag == "tiles" or report[flag] == "none" else "ROI"]
+    method = report["thresholds"].get("pixel", {}).get("method", PIXEL_METHOD)
+    return [" ".join([*words, "--thresholds", "value:"]), "" if method == PIXEL_METHOD else "," + method]
 
 
 def _section(report, rows, reading):
-    """Figures, charts and the table of types in one reading."""
-    absent = report["absent"]
-    cards = []
-    for key, title in FIGURES:
-        interval = report["intervals"].get(key + reading)
-        note = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else absent.get(key + reading, "")
-        cards.append(_card(title, report[key + reading], note))
-    if reading == "_roi_unmasked":
-        key = "outside_roi_alarm_rate"
-        cards.append(_card("alarms on defects outside", report[key], absent.get(key, "")))
+    """What the line asks, the threshold to move, figures, charts and the table of types in one reading."""
     curves, judged = report["curves"].get(reading), [row.judged(reading) for row in rows]
     good, bad = (np.array([score for score, label in judged if label == wanted]) for wanted in (0, 1))
-    shown = []
+    level, shown = report["threshold" + reading], []
     if curves:
         share = len(bad) / len(judged)
         shown = [("ROC", charts.curve(curves["fpr"], curves["tpr"], "false-reject rate", "found defects", (0, 1))),
                  ("Precision and recall", charts.curve(curves["tpr"], curves["precision"], "recall", "precision",
                                                        (share, share)))]
-    shown.append(("Scores", charts.score_histogram(good, bad, report["threshold" + reading])))
     drawn = "".join(f'<div class="chart"><h3>{title}</h3>{chart}</div>' for title, chart in shown)
-    types = [(name, part["image_auroc" + reading], _note(part, reading)) for name, part in report["per_type"].items()
-             if name != "good"]
+    types = [(name, part["image_auroc" + reading], number(part["image_auroc" + reading]))
+             for name, part in report["per_type"].items() if name != "good"]
     if types:
         drawn += f'<div class="chart wide"><h3>Image AUROC by type</h3>{charts.bars(types)}</div>'
-    return (f'<section data-reading="{reading}"><h2>{READINGS[reading]}</h2><div class="row">{"".join(cards)}</div>'
-            f'<div class="row" style="margin-top:12px">{drawn}</div><h2>By type of defect</h2>'
-            '<p class="soft small">Each type against the good images. Click a heading to sort.</p>'
-            f'{_types(report, reading)}</section>')
+    return fill(os.path.join(HERE, "report_section.html"), {
+        "reading": reading, "name": READINGS[reading], "good": str(len(good)), "bad": str(len(bad)),
+        "high": f"{charts.score_axis(good, bad, level):.9g}", "histogram": charts.score_histogram(good, bad, level),
+        "stored": _stored(report, reading), "figures": _figures(report, reading), "charts": drawn,
+        "types": _types(report, reading)})
 
 
-def _card(title, value, note):
-    return (f'<div class="figure"><span class="small">{title}</span><b>{number(value)}</b>'
-            f'<span class="soft small">{escape(note)}</span></div>')
+def _stored(report, reading):
+    """Where the stored threshold comes from, and what it promises."""
+    entry = report["thresholds"].get("image_roi" if reading == "_roi" else "image")
+    if entry is None:
+        return escape(report["absent"].get("threshold", ""))
+    interval = entry["false_reject_interval"]
+    promise = (f"; {entry['above']} of {entry['n']} good are above it, so the false-reject rate lies between "
+               f"{interval[0]:.1%} and {interval[1]:.1%} (95 %)") if interval else ""
+    return (f"Stored threshold {entry['value']:.4g} by {escape(entry['method'])} on "
+            f"{escape(entry['fitted_on'])}{promise}.")
 
 
-def _note(part, reading):
-    value, missed = part["image_auroc" + reading], part["miss_rate" + reading]
-    text = "–" if value is None else f"{value:.3f}"
-    return text if missed is None else f"{text}, {missed:.0%} missed"
+def _figures(report, reading):
+    absent, lines = report["absent"], []
+    for key, title in FIGURES:
+        interval = report["intervals"].get(key + reading)
+        note = f"95 %: {number(interval[0])} to {number(interval[1])}" if interval else absent.get(key + reading, "")
+        lines.append((title, report[key + reading], note))
+    if reading == "_roi_unmasked":
+        key = "outside_roi_alarm_rate"
+        lines.append(("alarms on defects outside", report[key], absent.get(key, "")))
+    return "".join(f'<div class="figure"><span class="small">{title}</span> <b>{number(value)}</b> '
+                   f'<span class="soft small">{escape(note)}</span></div>' for title, value, note in lines)
 
 
 def _types(report, reading):
-    keys = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "false_reject_rate", "miss_rate")
-    lines = [[escape(name), str(part["n_images"]), *(number(part[key + reading]) for key in keys)]
-             for name, part in report["per_type"].items()]
-    return table(["type", "images", *(key.replace("_", " ") for key in keys)], lines)
+    keys = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")
+    lines = [[escape(name), str(part["n_images"]), ("–", f' data-type="{escape(name)}"'),
+              *(number(part[key + reading]) for key in keys)] for name, part in report["per_type"].items()]
+    return table(["type", "images", "wrong", *(key.replace("_", " ") for key in keys)], lines)
 
 
 def _sizes(sizes):

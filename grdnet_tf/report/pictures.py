@@ -1,34 +1,58 @@
-"""One sheet of panels an image, as the paper's Fig. 8: what was seen, what was expected, what was found."""
+"""What was seen, expected and found as pictures: the map's colours, and one sheet of panels an image (paper, Fig. 8)."""
 import cv2
 import numpy as np
 
 from ..evaluation.regions import label_found
 
 BLUE, ORANGE, RED = (40, 90, 255), (255, 150, 0), (235, 20, 20)  # ROI, ground truth, found: RGB
-IMAGE_SHARE = 0.55  # of the picture where the map's colours lie over it
-_INK, _PAPER, _BAR = (60, 60, 60), 255, 22
+IMAGE_SHARE = 0.55  # of the picture where the served overlay's colours lie over it
+MIDDLE = 0.5        # what stands in for a threshold where there is none
+_INK, _PAPER, _BAR, _STEPS = (60, 60, 60), 255, 22, 64
 
 
-def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256):
+def _scale(colours, opacity):
+    """(steps, 4) float32: RGB of turbo, whose steps look alike, at `colours` in [0, 1], and the opacity there."""
+    grey = np.rint(255 * colours).astype(np.uint8)[None]
+    return np.column_stack([cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[0, :, ::-1], opacity]).astype(np.float32)
+
+
+_AT = np.linspace(0, 1, _STEPS)
+BELOW = _scale(0.12 + 0.36 * _AT, 0.32 * _AT ** 2)    # from 0 to the threshold: blue to green, hardly there
+ABOVE = _scale(0.64 + 0.32 * _AT, 0.55 + 0.25 * _AT)  # from the threshold to 1: yellow to red
+
+
+def heat(image, values, threshold):
+    """`image` (H, W, 3) uint8 under the colours of a map (H, W) in [0, 1]: warm where it is above the threshold."""
+    level = np.clip(MIDDLE if threshold is None else threshold, 1e-6, 1 - 1e-6)
+    above = (values > level)[..., None]
+    way = np.where(above[..., 0], (values - level) / (1 - level), values / level)
+    step = np.rint(way * (_STEPS - 1)).astype(int)
+    colours = np.where(above, ABOVE[step], BELOW[step])
+    return np.rint(image + colours[..., 3:] * (colours[..., :3] - image)).astype(np.uint8)
+
+
+def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, level=None):
     """(H, W, 3) uint8 RGB sheet of 2 x 4 panels of an `evaluation.Seen`; map and regions are cut by the ROI it has.
 
     Args:
       smooth: (H, W), the map after the average over pool x pool pixels that the score is the maximum of.
       threshold: pixels above it, in regions of `min_area` or more, count as found; None draws no regions.
       side: length of a panel's longer side.
+      level: the threshold of the score. Regions are shown only where it rejects the image; None shows them always.
     """
-    amap = seen.cut(seen.anomaly_map)
-    found = label_found(amap, threshold, min_area) if threshold is not None else np.zeros(amap.shape, int)
-    image = to_rgb(seen.image)
+    amap, image = seen.cut(seen.anomaly_map), to_rgb(seen.image)
+    rejected = level is None or smooth.max() > level
+    found = label_found(amap, threshold, min_area) if threshold is not None and rejected else np.zeros(amap.shape, int)
     nothing = np.zeros_like(image)
+    redrawn = nothing if seen.reconstruction is None else to_rgb(seen.reconstruction)
     truth = nothing if seen.mask is None else np.where(seen.mask[..., None], np.uint8(255), nothing)
-    count = len(np.unique(found[found > 0]))
-    panels = [("image", image), ("reconstruction", to_rgb(seen.reconstruction)),
+    regions = f"regions: {len(np.unique(found[found > 0]))}" if rejected else "regions: accepted"
+    panels = [("image", image), ("reconstruction" if seen.reconstruction is not None else "reconstruction: none", redrawn),
               ("ground truth" if seen.mask is not None else "ground truth: unknown", truth),
               ("overlay", _outlines(image, seen, found > 0, side)),
-              ("anomaly map", jet(amap)), (f"pooled {pool} x {pool}, max {smooth.max():.3f}", jet(smooth)),
-              (f"regions: {count}" if threshold is not None else "regions: no threshold", _coloured(found)),
-              ("image and map", cv2.addWeighted(image, IMAGE_SHARE, jet(amap), 1 - IMAGE_SHARE, 0))]
+              ("anomaly map", to_rgb(amap[..., None])), ("anomaly map over image", heat(image, amap, threshold)),
+              (f"pooled {pool} x {pool}, max {smooth.max():.3g}", heat(image, smooth, level)),
+              (regions if threshold is not None else "regions: no threshold", _coloured(found))]
     cells = [_titled(_fit(panel, side), title) for title, panel in panels]
     return np.vstack([np.hstack(cells[:4]), np.hstack(cells[4:])])
 
@@ -40,7 +64,7 @@ def to_rgb(image):
 
 
 def jet(values):
-    """(H, W) in [0, 1] -> (H, W, 3) uint8, the jet colours on the full scale: sheets compare with each other."""
+    """(H, W) in [0, 1] -> (H, W, 3) uint8, the jet colours on the full scale, as the served overlay has them."""
     grey = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(grey, cv2.COLORMAP_JET)[..., ::-1])
 

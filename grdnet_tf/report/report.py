@@ -1,51 +1,70 @@
 """What an evaluation leaves, all or nothing: report.json, report.html, predictions.csv, regions.csv, pictures/."""
+import collections
+import contextlib
 import csv
+import hashlib
 import io
 import os
 import shutil
-import tempfile
 
 import cv2
 
 from ..console import aligned
 from ..errors import InputError
-from ..storage import umask, write_file, write_json, write_text
-from . import page
+from ..storage import aside, lock, sync, sync_tree, write_json, write_text, writing
+from . import page, shots
 
 REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
 PICTURES = "pictures"
+LONGEST = 255  # bytes of a file's name that file systems take
 COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
            ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("accuracy", "accuracy"), ("misses", "miss_rate"))
 
 
 def check_target(folder: str) -> None:
     """InputError unless a report can be written to `folder`: missing, empty, or an earlier report."""
+    restore(folder)
     if os.path.exists(folder) and (not os.path.isdir(folder)
                                    or os.listdir(folder) and not os.path.isfile(os.path.join(folder, REPORT))):
         raise InputError(f"{folder}: exists and is no earlier report; choose another --out")
 
 
-def write(folder: str, evaluation, sheets) -> None:
+def write(folder: str, evaluation, drawn) -> None:
     """Write everything beside `folder`, then put it in its place; an earlier report stays until then.
 
-    `sheets`: (record, (H, W, 3) uint8 RGB) pairs, drawn as they are written. Raises InputError if it cannot be written.
+    `drawn`: (record, sheet (H, W, 3) uint8 RGB, what `shots.shot` made of it), as they are written.
+
+    Raises: InputError if it cannot be written.
     """
     folder = os.path.abspath(folder)
-    try:
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-        aside = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}-", dir=os.path.dirname(folder))
-        try:
-            pictures, embedded = _write_pictures(aside, sheets)
-            write_json(os.path.join(aside, REPORT), evaluation.report)
-            write_text(os.path.join(aside, PAGE), page.build(evaluation, embedded))
-            write_text(os.path.join(aside, PREDICTIONS), predictions(evaluation, pictures))
-            write_text(os.path.join(aside, REGIONS), regions(evaluation.rows))
-            os.chmod(aside, 0o777 & ~umask())  # mkdtemp makes it private
-            _put_in_place(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    parent = os.path.dirname(folder)
+    with writing(folder):
+        os.makedirs(parent, exist_ok=True)
+        with aside(parent) as fresh:
+            embedded, names = {}, sheet_names(evaluation.rows, evaluation.report.get("data"))
+            pictures = _write_pictures(fresh, _sheets(drawn, embedded), names)
+            write_json(os.path.join(fresh, REPORT), evaluation.report)
+            write_text(os.path.join(fresh, PAGE), page.build(evaluation, embedded))
+            write_text(os.path.join(fresh, PREDICTIONS), predictions(evaluation, pictures))
+            write_text(os.path.join(fresh, REGIONS), regions(evaluation.rows))
+            sync_tree(fresh)
+            _put_in_place(fresh, folder)
+
+
+def restore(folder: str) -> None:
+    """Put back the earlier report of `folder` where a command was killed between moving it away and replacing it.
+
+    Every command that reads or writes a report calls this first. InputError if it cannot be put back.
+    """
+    folder = os.path.abspath(folder)
+    kept = _beside(folder, "old")
+    if os.path.isdir(kept):
+        with writing(folder), _alone(folder):
+            if not os.path.exists(folder):
+                with contextlib.suppress(FileNotFoundError):  # it is in its place meanwhile, or done with
+                    os.rename(kept, folder)
+            elif os.path.isfile(os.path.join(folder, REPORT)):
+                shutil.rmtree(kept, ignore_errors=True)
 
 
 def predictions(evaluation, pictures) -> str:
@@ -112,30 +131,74 @@ def _line(name, values, suffix):
     return [name, str(values["n_images"])] + ["-" if v is None else f"{v:.4f}" for v in numbers]
 
 
-def _write_pictures(folder, sheets):
-    """{path of the image: path of its sheet within the report}, {path of the image: `page.embed` of its sheet}"""
-    written, embedded = {}, {}
+def sheet_names(rows, root=None) -> dict:
+    """{path of a picture: path of its sheet within the report}, "/" between its parts: pictures/<defect>/<stem>.jpg.
+
+    A part of a digest of the path, from the data folder `root` on, is added where two would have one name (000.png and
+    000.bmp; capitals do not count, as they do not on Windows), and where the name would be too long.
+    """
+    plain = {row.path: f"{PICTURES}/{row.defect}/{_stem(row.path)}.jpg" for row in rows}
+    count = collections.Counter(name.casefold() for name in plain.values())
+    names = {}
+    for row in rows:
+        name = plain[row.path]
+        if count[name.casefold()] > 1 or len(os.fsencode(os.path.basename(name))) > LONGEST:
+            relative = os.path.relpath(row.path, root) if root else row.path
+            end = f"-{hashlib.sha256(os.fsencode(relative.replace(os.sep, '/'))).hexdigest()[:12]}.jpg"
+            short = os.fsencode(_stem(row.path))[:LONGEST - len(end)].decode("utf-8", "ignore")
+            name = f"{PICTURES}/{row.defect}/{short}{end}"
+        names[row.path] = name
+    return names
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _sheets(drawn, embedded):
+    """(record, sheet) of each; fills `embedded`, {path of the image: its shot}, until the page has enough of them."""
+    room = page.BYTES
+    for record, sheet, shot in drawn:
+        room -= shots.size(shot)
+        if room >= 0 or not embedded:
+            embedded[record.image] = shot
+        yield record, sheet
+
+
+def _write_pictures(folder, sheets, names):
+    """{path of the image: path of its sheet within the report}."""
+    written = {}
     for record, sheet in sheets:
-        stem = os.path.splitext(os.path.basename(record.image))[0]
-        name = os.path.join(PICTURES, record.defect, stem + ".jpg")
-        os.makedirs(os.path.join(folder, PICTURES, record.defect), exist_ok=True)
-        encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-        write_file(os.path.join(folder, name), lambda stream, content=encoded: stream.write(content))
-        written[record.image] = name
-        if len(embedded) < page.PICTURES:
-            embedded[record.image] = page.embed(sheet)
-    return written, embedded
+        path = os.path.join(folder, names[record.image])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "xb") as stream:  # "x": no two pictures share a sheet
+            stream.write(cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+        written[record.image] = names[record.image]
+    return written
 
 
-def _put_in_place(aside, folder):
-    if not os.path.isdir(folder):
-        os.rename(aside, folder)
-        return
-    old = aside + ".old"
-    os.rename(folder, old)
-    try:
-        os.rename(aside, folder)
-    except OSError:
-        os.rename(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _put_in_place(fresh, folder):
+    """Rename `fresh` to `folder`. A kill in between leaves what stood there for `restore`."""
+    kept = _beside(folder, "old")
+    restore(folder)
+    with _alone(folder):
+        if os.path.isdir(folder):
+            os.rename(folder, kept)
+        try:
+            os.rename(fresh, folder)
+        except OSError:
+            if os.path.isdir(kept):
+                os.rename(kept, folder)
+            raise
+        sync(os.path.dirname(folder))
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _beside(folder, ending):
+    """A hidden name beside `folder` that is always the same, and short."""
+    digest = hashlib.sha256(os.fsencode(os.path.basename(folder))).hexdigest()[:16]
+    return os.path.join(os.path.dirname(folder), f".grdnet-{digest}.{ending}")
+
+
+def _alone(folder):
+    return lock(_beside(folder, "lock"), wait=60.0)

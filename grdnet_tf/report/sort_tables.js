@@ -1,4 +1,4 @@
-// A click on a heading sorts its table: the highest first, then the lowest; what is no number goes last.
+// A click on a heading, or Enter, sorts its table: the highest first, then the lowest; what is no number goes last.
 for (const table of document.querySelectorAll("table")) {
   table.querySelectorAll("th[data-sort]").forEach((head, column) => head.addEventListener("click", () => {
     const body = table.tBodies[0], down = head.dataset.sort !== "down";
@@ -14,4 +14,5 @@ for (const table of document.querySelectorAll("table")) {
       return down ? order : -order;
     }));
   }));
+  table.addEventListener("keydown", event => { if (event.key === "Enter" && event.target.dataset.sort !== undefined) event.target.click(); });
 }

@@ -18,9 +18,13 @@ Serving: their generated classes would bring a whole TensorFlow with them.
 import abc
 import argparse
 import base64
-import math
+import functools
+import hashlib
+import json
 import os
 import sys
+import time
+import urllib.parse
 
 BRIEF = ("score", "is_anomalous", "valid")  # without the map, which is most of an answer
 DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 5: "DT_INT16", 6: "DT_INT8", 7: "DT_STRING",
@@ -28,17 +32,42 @@ DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 5: "DT_IN
 # The same as a memoryview names them.
 FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
 STRING = 7
+LARGEST = 1 << 28  # bytes of an answer; more is not read
+CELLS = 1 << 21    # numbers and lists that a short answer may unfold to: equal values are sent once
+RANK = 8           # dimensions of a tensor
+PNG = b"\x89PNG\r\n\x1a\n"
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
 
 class ServingError(RuntimeError):
-    """The server is not there, does not answer in time, or refuses; one line that says which and why."""
+    """No server, no answer in time, a refusal, or an answer that makes no sense; one line that says which and why."""
+
+
+def reading(decode):
+    """A function of an answer that raises ServingError, and nothing else, for an answer of another form."""
+    @functools.wraps(decode)
+    def decoded(answer):
+        try:
+            return decode(answer)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ServingError(f"the answer cannot be read ({type(error).__name__}: {error})") from None
+    return decoded
 
 
 class Client(abc.ABC):
-    """What both ways have in common. `version` None is the newest one that is served; `timeout` in seconds a call."""
+    """What both ways have in common. `version` None is the newest one that is served; `timeout` in seconds a call.
+
+    Raises: ValueError for an argument that cannot be meant.
+    """
 
     def __init__(self, address, model, version=None, timeout=10.0):
+        for what, text in (("address", address), ("model", model)):
+            if not isinstance(text, str) or not text.isprintable() or not text.strip():
+                raise ValueError(f"{what} {text!r}: expected a text")
+        if version is not None and (type(version) is not int or not 0 <= version < 1 << 63):
+            raise ValueError(f"version {version!r}: expected a whole number from 0 on, or None for the newest")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
+            raise ValueError(f"timeout {timeout!r}: expected seconds, more than 0 and less than a million")
         self.address, self.model, self.version, self.timeout = address, model, version, timeout
 
     def inspect(self, pictures, regions=None, overlay=False):
@@ -46,21 +75,34 @@ class Client(abc.ABC):
 
         `regions`: the bytes of one PNG a picture, in which a pixel above 0 counts. `overlay`: also "overlay_bytes", PNG
         pictures under their anomaly map. A file that cannot be decoded has valid 0 and is_anomalous 1.
+
+        Raises: ServingError, also for a score outside [0, 1] and a decision that is not 0 or 1; ValueError.
         """
+        pictures = _files(pictures)
+        inputs, signature = {"image_bytes": pictures}, "serve_bytes_map" if overlay else "serve_bytes"
         if regions is not None and overlay:
             raise ValueError("an overlay with a region is not served; ask for one of them")
         if regions is not None:
-            inputs, signature = {"image_bytes": list(pictures), "roi_bytes": list(regions)}, "serve_bytes_roi"
-        else:
-            inputs, signature = {"image_bytes": list(pictures)}, "serve_bytes_map" if overlay else "serve_bytes"
-        return self.predict(inputs, signature, BRIEF + (("overlay_bytes",) if overlay else ()))
+            inputs, signature = {"image_bytes": pictures, "roi_bytes": _files(regions)}, "serve_bytes_roi"
+            if len(inputs["roi_bytes"]) != len(pictures):
+                raise ValueError(f"{len(inputs['roi_bytes'])} regions for {len(pictures)} pictures; expected one each")
+        found = self.predict(inputs, signature, BRIEF + (("overlay_bytes",) if overlay else ()))
+        for name, values in found.items():
+            if not isinstance(values, list) or len(values) != len(pictures):
+                raise self._failed("predict", f"{name} is not one value a picture")
+            for value in values:
+                if not SENSIBLE[name](value):
+                    raise self._failed("predict", f"{name} of a picture is {value!r:.40}, which no export gives")
+        if not all(valid or bad for valid, bad in zip(found["valid"], found["is_anomalous"])):
+            raise self._failed("predict", "a picture that is not valid is not anomalous either, which no export gives")
+        return found
 
     @abc.abstractmethod
     def predict(self, inputs, signature="serving_default", outputs=()):
         """{output name: nested lists, the batch first; strings as bytes}; `outputs` names those wanted, () is all.
 
         `inputs`: {name: NumPy array, or anything else with the buffer protocol; or a list of bytes}.
-        Raises: ServingError; TypeError for an input of another kind.
+        Raises: ServingError; TypeError for an input of another kind; ValueError for numbers that cannot be sent.
         """
 
     @abc.abstractmethod
@@ -71,57 +113,103 @@ class Client(abc.ABC):
     def metadata(self):
         """{signature: {"inputs": {name: ("DT_FLOAT", [-1, 256, 256, 3])}, "outputs": ...}}. Raises: ServingError."""
 
+    def _decoded(self, what, decode, answer):
+        try:
+            return decode(answer)
+        except ServingError as error:
+            raise self._failed(what, error) from None
+
+    def _chosen(self, found, outputs, signature):
+        missing = [name for name in outputs if name not in found]
+        if missing:
+            raise self._failed("predict", f"signature {signature} has not all of the outputs {', '.join(outputs)}")
+        return {name: found[name] for name in outputs or found}
+
     def _failed(self, what, why):
-        return ServingError(f"{self.address}: {what} of model {self.model}: {' '.join(str(why).split())}")
+        line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(why).split()))
+        return ServingError(f"{self.address}: {what} of model {self.model}: {line[:500]}")
+
+
+def _files(contents):
+    """The list of bytes that `contents` is. ValueError for anything else."""
+    contents = [] if isinstance(contents, (bytes, str)) else list(contents)
+    if not contents or not all(isinstance(content, bytes) for content in contents):
+        raise ValueError("expected a list of the bytes of one or more files, as [open(name, 'rb').read()]")
+    return contents
+
+
+SENSIBLE = {"score": lambda value: type(value) in (int, float) and -1e-3 <= value <= 1.001,  # NaN is not
+            "is_anomalous": lambda value: type(value) in (int, bool) and value in (0, 1),
+            "valid": lambda value: type(value) in (int, bool) and value in (0, 1),
+            "overlay_bytes": lambda value: isinstance(value, bytes) and value.startswith(PNG)}
 
 
 class RestClient(Client):
     """Over HTTP and JSON; `address` as "http://host:8501". The server sends every output, wanted or not."""
 
     def __init__(self, address, model, version=None, timeout=10.0):
-        super().__init__(address.rstrip("/"), model, version, timeout)
+        super().__init__(address, model, version, timeout)
+        if not address.startswith(("http://", "https://")):
+            raise ValueError(f"address {address}: expected http://HOST:PORT")
         import requests
 
-        self._requests, self._session = requests, requests.Session()
+        self.address, self._requests, self._session = address.rstrip("/"), requests, requests.Session()
 
     def predict(self, inputs, signature="serving_default", outputs=()):
         body = {"signature_name": signature, "inputs": {name: _json_tensor(v) for name, v in inputs.items()}}
-        answer = self._call("predict", ":predict", "outputs", body)
-        if not isinstance(answer, dict) or not set(outputs) <= set(answer):
-            raise self._failed("predict", f"signature {signature} has not all of the outputs {', '.join(outputs)}")
-        return {name: _from_json(answer[name]) for name in outputs or answer}
+        try:
+            body = json.dumps(body, allow_nan=False).encode()
+        except ValueError:
+            raise ValueError("an input holds NaN or infinity, which JSON cannot say; gRPC sends them") from None
+        found = self._decoded("predict", _json_outputs, self._call("predict", ":predict", "outputs", body))
+        return self._chosen(found, outputs, signature)
 
     def status(self):
-        entries = self._call("status", "", "model_version_status")
-        return {int(entry["version"]): entry["state"] for entry in entries}
+        return self._decoded("status", _json_status, self._call("status", "", "model_version_status"))
 
     def metadata(self):
-        signatures = self._call("metadata", "/metadata", "metadata")["signature_def"]["signature_def"]
-        return {name: {side: {key: (info["dtype"], [int(dim["size"]) for dim in info["tensor_shape"].get("dim", ())])
-                              for key, info in signature.get(side, {}).items()} for side in ("inputs", "outputs")}
-                for name, signature in signatures.items()}
+        return self._decoded("metadata", _json_metadata, self._call("metadata", "/metadata", "metadata"))
 
     def close(self):
         self._session.close()
 
     def _call(self, what, ending, key, body=None):
         version = "" if self.version is None else f"/versions/{self.version}"
-        url = f"{self.address}/v1/models/{self.model}{version}{ending}"
+        url = f"{self.address}/v1/models/{urllib.parse.quote(self.model, safe='')}{version}{ending}"
+        end = time.monotonic() + self.timeout
         try:
-            answer = self._session.request("GET" if body is None else "POST", url, json=body, timeout=self.timeout)
-        except self._requests.Timeout:
-            raise self._failed(what, f"no answer within {self.timeout:g} s") from None
-        except self._requests.RequestException as error:
+            with self._session.request("GET" if body is None else "POST", url, data=body, timeout=self.timeout,
+                                       headers={"Content-Type": "application/json"}, stream=True,
+                                       allow_redirects=False) as answer:
+                text = self._body(what, answer, end)
+        except (self._requests.RequestException, OSError, ValueError) as error:
+            if isinstance(error, self._requests.Timeout) or time.monotonic() > end:
+                raise self._late(what) from None
             raise self._failed(what, f"no connection ({type(error).__name__})") from None
         try:
-            content = answer.json()
-        except ValueError:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
             content = None
         if isinstance(content, dict) and "error" in content:
             raise self._failed(what, f"HTTP {answer.status_code}: {content['error']}")
         if answer.status_code != 200 or not isinstance(content, dict) or key not in content:
-            raise self._failed(what, f"HTTP {answer.status_code}, and not an answer of TensorFlow Serving")
+            moved = f" (moved to {answer.headers['Location']})" if answer.is_redirect else ""
+            raise self._failed(what, f"HTTP {answer.status_code}{moved}, and not an answer of TensorFlow Serving")
         return content[key]
+
+    def _body(self, what, answer, end):
+        """The bytes of an answer, as far as they come in time and are not too many."""
+        text = bytearray()
+        for part in answer.iter_content(1 << 14):
+            text += part
+            if len(text) > LARGEST:
+                raise self._failed(what, f"an answer of more than {LARGEST} bytes")
+            if time.monotonic() > end:
+                raise self._late(what)
+        return bytes(text)
+
+    def _late(self, what):
+        return self._failed(what, f"no answer within {self.timeout:g} s")
 
 
 class GrpcClient(Client):
@@ -129,22 +217,26 @@ class GrpcClient(Client):
 
     def __init__(self, address, model, version=None, timeout=10.0):
         super().__init__(address, model, version, timeout)
+        if address.startswith(("http://", "https://")):
+            raise ValueError(f"address {address}: expected HOST:PORT")
         import grpc
 
-        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._grpc, self._channel = grpc, grpc.insecure_channel(address, unlimited)
+        sizes = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", -1)]
+        self._grpc, self._channel = grpc, grpc.insecure_channel(address, sizes)
 
     def predict(self, inputs, signature="serving_default", outputs=()):
         request = encode_predict_request(self.model, signature, inputs, self.version, outputs)
-        return decode_predict_response(self._call("predict", "PredictionService/Predict", request))
+        answer = self._call("predict", "PredictionService/Predict", request)
+        return self._chosen(self._decoded("predict", decode_predict_response, answer), outputs, signature)
 
     def status(self):
         request = message(1, _model_spec(self.model, "", self.version))
-        return decode_status(self._call("status", "ModelService/GetModelStatus", request))
+        return self._decoded("status", decode_status, self._call("status", "ModelService/GetModelStatus", request))
 
     def metadata(self):
         request = message(1, _model_spec(self.model, "", self.version)) + message(2, b"signature_def")
-        return decode_metadata(self._call("metadata", "PredictionService/GetModelMetadata", request))
+        answer = self._call("metadata", "PredictionService/GetModelMetadata", request)
+        return self._decoded("metadata", decode_metadata, answer)
 
     def close(self):
         self._channel.close()
@@ -181,48 +273,60 @@ def encode_predict_request(model, signature, inputs, version=None, outputs=()):
             + b"".join(message(3, name.encode()) for name in outputs))
 
 
+@reading
 def decode_tensor(data):
     """Nested lists of a tensorflow.TensorProto; its strings as bytes."""
-    dtype, shape, content, values = 0, [], None, []
+    dtype, shape, content, values = 0, [], b"", []
     for number, wire, value in _fields(data):
         if number == 1:
-            dtype = value
+            dtype = _whole(value)
         elif number == 2:
             shape = _dimensions(value)
         elif number == 4:
-            content = value
+            content = _bytes(value)
         elif number == 8:
-            values.append(bytes(value))
+            values.append(_bytes(value))
         elif number in (5, 6):  # float_val, double_val
-            values += memoryview(bytes(value)).cast("f" if number == 5 else "d").tolist()
+            values += memoryview(_bytes(value)).cast("f" if number == 5 else "d").tolist()
         elif number in (7, 10, 11, 16, 17):  # int_val, int64_val, bool_val, uint32_val, uint64_val
-            values += list(_varints(value)) if wire == 2 else [value]
+            values += _varints(_bytes(value)) if wire == 2 else [_whole(value)]
     if dtype not in DTYPES:
         raise ServingError(f"an output has data type {dtype}, which this client does not read")
+    size = _judged(shape, len(data))
     if content:
-        values = memoryview(bytes(content)).cast(FORMATS[dtype]).tolist()
+        values = memoryview(content).cast(FORMATS[dtype]).tolist()
+        if len(values) != size:
+            raise ValueError(f"{len(values)} values in a tensor of {size}")
     elif dtype == 10:
         values = [bool(value) for value in values]
     elif dtype in (3, 5, 6, 9):  # a negative number is sent as its 64-bit complement
         values = [value - (1 << 64) if value >> 63 else value for value in values]
-    missing = math.prod(shape) - len(values)  # a row of equal values may be cut short after the first of them
-    values += [values[-1] if values else b"" if dtype == STRING else 0] * missing
+    if len(values) > size:
+        raise ValueError(f"{len(values)} values in a tensor of {size}")
+    # A row of equal values may be cut short after the first of them.
+    values += [values[-1] if values else b"" if dtype == STRING else 0] * (size - len(values))
+    kind = bytes if dtype == STRING else (int, float)
+    if not all(isinstance(value, kind) for value in values):
+        raise ValueError("values of another type than the tensor's")
     for size in reversed(shape[1:]):
         values = [values[i:i + size] for i in range(0, len(values), max(size, 1))]
     return values if shape else values[0]
 
 
+@reading
 def decode_predict_response(data):
     """{output name: nested lists} of a tensorflow.serving.PredictResponse."""
     return {name: decode_tensor(value) for name, value in _map(data, 1).items()}
 
 
+@reading
 def decode_status(data):
     """{version: state} of a tensorflow.serving.GetModelStatusResponse."""
     entries = [{n: value for n, _, value in _fields(entry)} for n, _, entry in _fields(data) if n == 1]
-    return {entry.get(1, 0): STATES.get(entry.get(2, 0), "UNKNOWN") for entry in entries}
+    return {_whole(entry.get(1, 0)): STATES.get(_whole(entry.get(2, 0)), "UNKNOWN") for entry in entries}
 
 
+@reading
 def decode_metadata(data):
     """What `Client.metadata` returns, of a tensorflow.serving.GetModelMetadataResponse."""
     any_message = {n: value for n, _, value in _fields(_map(data, 2)["signature_def"])}
@@ -231,9 +335,41 @@ def decode_metadata(data):
         found[name] = {}
         for number, side in ((1, "inputs"), (2, "outputs")):
             infos = {key: {n: value for n, _, value in _fields(info)} for key, info in _map(signature, number).items()}
-            found[name][side] = {key: (DTYPES.get(info.get(2, 0), "DT_INVALID"), _dimensions(info.get(3, b"")))
+            found[name][side] = {key: (DTYPES.get(_whole(info.get(2, 0)), "DT_INVALID"), _dimensions(info.get(3, b"")))
                                  for key, info in infos.items()}
     return found
+
+
+def _judged(shape, received):
+    """How many values a shape holds. ValueError for one that a message of `received` bytes cannot mean."""
+    if len(shape) > RANK or any(size < 0 for size in shape):
+        raise ValueError(f"a shape of {len(shape)} dimensions" if len(shape) > RANK else f"a shape of {shape}")
+    cells = size = 1
+    for length in shape:
+        size *= length
+        cells += size
+    if cells > max(CELLS, RANK * received):
+        raise ValueError(f"a shape of {shape} in a message of {received} bytes")
+    return size
+
+
+@reading
+def _json_outputs(answer):
+    """{output name: nested lists} of what TensorFlow Serving names "outputs"."""
+    return {name: _from_json(value)[0] for name, value in answer.items()}
+
+
+@reading
+def _json_status(answer):
+    return {int(entry["version"]): _string(entry["state"]) for entry in answer}
+
+
+@reading
+def _json_metadata(answer):
+    return {name: {side: {key: (_string(info["dtype"]),
+                                [int(dim["size"]) for dim in info["tensor_shape"].get("dim", ())])
+                          for key, info in signature.get(side, {}).items()} for side in ("inputs", "outputs")}
+            for name, signature in answer["signature_def"]["signature_def"].items()}
 
 
 def _model_spec(model, signature, version):
@@ -243,11 +379,14 @@ def _model_spec(model, signature, version):
 
 def _tensor(value):
     """(data type, shape, bytes; or for strings their list) of an input."""
-    if isinstance(value, (list, tuple)):
-        if not all(isinstance(text, bytes) for text in value):
-            raise TypeError("an input must be a list of bytes, or an array such as NumPy's (for numbers)")
+    if isinstance(value, (list, tuple)) and all(isinstance(text, bytes) for text in value):
         return STRING, (len(value),), value
-    view = memoryview(value)  # TypeError for what is no array
+    try:
+        if isinstance(value, (bytes, bytearray)):  # of one file: would be sent as a row of numbers
+            raise TypeError
+        view = memoryview(value)
+    except TypeError:
+        raise TypeError("an input must be a list of bytes, or an array such as NumPy's (for numbers)") from None
     code = view.format
     if code in ("l", "L"):  # NumPy's name of 64 bit on Linux, of 32 bit on Windows
         code = {("l", 8): "q", ("L", 8): "Q", ("l", 4): "i", ("L", 4): "I"}[code, view.itemsize]
@@ -267,9 +406,25 @@ def _listed(value):
 
 
 def _from_json(value):
+    """(value with strings as bytes, its shape) of a number, a string or nested lists of them, all of one length."""
     if isinstance(value, list):
-        return [_from_json(entry) for entry in value] if value and isinstance(value[0], (list, dict)) else value
-    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+        if set(map(type, value)) <= {int, float, bool}:
+            return value, (len(value),)
+        rows = [_from_json(entry) for entry in value]
+        if any(shape != rows[0][1] for _, shape in rows):
+            raise ValueError("lists of different lengths in one output")
+        return [row for row, _ in rows], (len(rows), *rows[0][1])
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"], validate=True), ()
+    if not isinstance(value, (int, float, str)):
+        raise TypeError(f"{value!r:.20} where a value is expected")
+    return (value.encode() if isinstance(value, str) else value), ()
+
+
+def _string(value):
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.20} where a text is expected")
+    return value
 
 
 def _varint(value):
@@ -283,26 +438,32 @@ def _varint(value):
 
 
 def _varints(data):
-    value = shift = 0
-    for byte in bytes(data):
+    """The whole numbers, of 64 bits at most, that are packed into `data`."""
+    values, value, shift = [], 0, 0
+    for byte in data:
         value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            yield value
+            values.append(value & (1 << 64) - 1)
             value = shift = 0
+        elif shift > 63:
+            raise ValueError("a number of more than 64 bits")
+    if shift:
+        raise ValueError("a number that does not end")
+    return values
 
 
 def _fields(data):
     """(number, wire type, value) of a message: an int, or the bytes of what is not a varint."""
-    data, at = memoryview(data), 0
+    data, at = memoryview(_bytes(data)), 0
 
     def varint():
         nonlocal at
         start = at
-        while data[at] > 127:
+        while data[at] > 127:  # IndexError at the end
             at += 1
         at += 1
-        return next(_varints(data[start:at]))
+        return _varints(data[start:at])[0]
 
     while at < len(data):
         key = varint()
@@ -311,19 +472,34 @@ def _fields(data):
             value = varint()
         else:
             size = varint() if wire == 2 else {1: 8, 5: 4}[wire]
+            if size > len(data) - at:
+                raise ValueError("a message that ends too early")
             value, at = data[at:at + size], at + size
         yield key >> 3, wire, value
+
+
+def _bytes(value):
+    """Not `bytes(value)`: of a number it makes that many zeros."""
+    if isinstance(value, int):
+        raise TypeError("a number where bytes are expected")
+    return bytes(value)
+
+
+def _whole(value):
+    if not isinstance(value, int):
+        raise TypeError("bytes where a number is expected")
+    return value
 
 
 def _map(data, number):
     """{key: bytes of the value} of a map from strings to messages."""
     entries = ({n: value for n, _, value in _fields(entry)} for n, _, entry in _fields(data) if n == number)
-    return {bytes(entry.get(1, b"")).decode(): entry.get(2, b"") for entry in entries}
+    return {_bytes(entry.get(1, b"")).decode(): _bytes(entry.get(2, b"")) for entry in entries}
 
 
 def _dimensions(shape):
     """Sizes of a TensorShapeProto, -1 where unknown."""
-    sizes = [{n: value for n, _, value in _fields(dim)}.get(1, 0) for n, _, dim in _fields(shape) if n == 2]
+    sizes = [_whole({n: value for n, _, value in _fields(dim)}.get(1, 0)) for n, _, dim in _fields(shape) if n == 2]
     return [size - (1 << 64) if size >> 63 else size for size in sizes]
 
 
@@ -340,24 +516,27 @@ def main(argv=None) -> int:
     parser.add_argument("--overlay", metavar="DIR", help="write the pictures under their anomaly map to this folder")
     parser.add_argument("files", nargs="+", metavar="PICTURE")
     arguments = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a file's name may have letters that the terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     if arguments.roi and arguments.overlay:
         parser.error("--roi and --overlay do not go together")
-    if arguments.batch < 1 or arguments.timeout <= 0:
-        parser.error("--batch must be 1 or more, --timeout more than 0")
+    if arguments.batch < 1:
+        parser.error("--batch must be 1 or more")
+    invalid = 0
     try:
         if arguments.overlay:
             overlay_names(arguments.files)
         kind, address = (RestClient, arguments.rest) if arguments.rest else (GrpcClient, arguments.grpc)
         client = kind(address, arguments.model, arguments.version, arguments.timeout)
         for start in range(0, len(arguments.files), arguments.batch):
-            _report(client, arguments.files[start:start + arguments.batch], arguments.roi, arguments.overlay)
+            invalid += _report(client, arguments.files[start:start + arguments.batch], arguments.roi, arguments.overlay)
     except ImportError as error:
         print(f"error: {error}; install requests for --rest, grpcio for --grpc", file=sys.stderr)
         return 2
-    except (ServingError, OSError) as error:
+    except (ServingError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 1 if invalid else 0
 
 
 def overlay_names(files):
@@ -365,6 +544,8 @@ def overlay_names(files):
     names = {}
     for file in files:
         name = os.path.basename(file) + "_map.png"
+        if len(os.fsencode(name)) > 255:  # more than file systems take: shortened, with a digest of the whole
+            name = f"{name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}_map.png"
         if name in names:
             raise FileExistsError(f"{names[name]} and {file}: both overlays would be {name}; ask for one at a time")
         names[name] = file
@@ -372,16 +553,18 @@ def overlay_names(files):
 
 
 def _report(client, files, roi, overlay):
+    """Print a line a file; how many of them are no picture to the server."""
     regions = [_read(roi)] * len(files) if roi else None
     found = client.inspect([_read(file) for file in files], regions, bool(overlay))
     overlays = overlay_names(files) if overlay else ()
     for i, file in enumerate(files):
-        decision = ("DEFECT" if found["is_anomalous"][i] else "good") if found["valid"][i] else "UNREADABLE"
+        decision = ("DEFECT" if found["is_anomalous"][i] else "good") if found["valid"][i] else "INVALID"
         print(f"{found['score'][i]:.6f} {decision:10} {file}")
         if overlay:
             os.makedirs(overlay, exist_ok=True)
             with open(os.path.join(overlay, overlays[i]), "wb") as stream:
                 stream.write(found["overlay_bytes"][i])
+    return found["valid"].count(0)
 
 
 def _read(file):

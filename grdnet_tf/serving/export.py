@@ -33,7 +33,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
       about: plain data for the manifests: where the model comes from.
 
     Returns: the folders of the versions.
-    Raises: InputError for weights that are not finite or a folder that cannot be written; ExportStopped where the
+    Raises: InputError for weights that are not finite or what cannot be written (a full disk); ExportStopped where the
     written model does not answer as the trained one does. Neither leaves a version behind.
     """
     check_finite(model)
@@ -97,7 +97,7 @@ def _write_checked(folder, model, half, thresholds, options, source):
     try:
         offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels)
     except tf.errors.OpError as error:
-        raise ExportStopped(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
+        raise InputError(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
     stored, needed = stored_numbers(folder), folding.parameters(half)
     if stored > 1.01 * needed:
         raise ExportStopped(f"the SavedModel holds {stored} numbers, inference needs {needed}")

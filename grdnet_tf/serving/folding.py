@@ -12,11 +12,14 @@ from ..model.layers import ConvBlock
 TRAINING_ONLY = dict(batch_norm=False, synchronized=False, second_encoder=False, discriminator_widths=None)
 
 
-def inference_half(model, image_size=None) -> GRDNet:
+def inference_half(model, image_size=None):
     """A new GRDNet that detects as `model` does, up to rounding, with no more weights than that takes.
 
     `image_size` (H, W), default that of `model`: the size that the new model is for (not with the bottleneck "drae").
+    A detector of baselines/ has no other half; it is made for that size, where it is another.
     """
+    if not isinstance(model, GRDNet):
+        return model if image_size in (None, model.image_size) else model.resized(image_size)
     plain = GRDNet(**{**model.architecture, **TRAINING_ONLY, "image_size": tuple(image_size or model.image_size)})
     for trained, folded in zip(_parts(model), _parts(plain)):
         norms = {id(block.conv): block.norm for block in all_layers(trained) if isinstance(block, ConvBlock)}
@@ -31,6 +34,8 @@ def parameters(model) -> int:
 
 
 def _parts(model):
+    if not isinstance(model, GRDNet):
+        return (model,)
     return model.generator.encoder, model.generator.decoder, model.segmenter
 
 

@@ -8,12 +8,11 @@ name is no number, and renamed as the last step; a version that is there is neve
 import contextlib
 import json
 import os
-import shutil
-import tempfile
+import stat
 from typing import Callable, Dict, List, Optional
 
 from ..errors import ExportStopped, InputError
-from ..storage import file_sha256, sync, umask, write_json
+from ..storage import aside, file_sha256, sync, sync_tree, write_json, writing
 
 MANIFEST = "manifest.json"
 LARGEST = 2**63 - 1  # a server reads versions as int64
@@ -44,55 +43,51 @@ def publish(version: int, targets: Dict[str, Callable[[str], dict]], before: Opt
     """
     finals = [os.path.join(home, str(version)) for home in targets]
     with contextlib.ExitStack() as cleanup:
-        staged = [_stage(home, version, write, cleanup) for home, write in targets.items()]
+        staged = [_stage(home, write, cleanup) for home, write in targets.items()]
         if before:
             before()
         for final in finals:
             if os.path.lexists(final):  # another export was faster
                 raise InputError(f"{final}: is there already; versions are never overwritten")
         with contextlib.ExitStack() as taking_back:
-            for aside, final in zip(staged, finals):
-                with _named(final):
-                    os.rename(aside, final)
-                    taking_back.callback(os.rename, final, aside)
+            for fresh, final in zip(staged, finals):
+                with writing(final):
+                    os.rename(fresh, final)
+                    taking_back.callback(os.rename, final, fresh)
                     sync(os.path.dirname(final))
             taking_back.pop_all()
     return finals
 
 
-def _stage(home, version, write, cleanup):
-    """The temporary folder beside HOME/<version> with all that goes there, on the disk and verified."""
-    with _named(home):
+def _stage(home, write, cleanup):
+    """A temporary folder within `home` with all that goes there, on the disk and verified."""
+    with writing(home):
         if not os.path.isdir(home):
             os.makedirs(home)
             cleanup.callback(lambda: os.listdir(home) or os.rmdir(home))
-        aside = tempfile.mkdtemp(prefix=f".unfinished-{version}-", dir=home)
-        cleanup.callback(shutil.rmtree, aside, ignore_errors=True)
-        content = write(aside)
-        hashes = {path: file_sha256(os.path.join(aside, path)) for path in files(aside)}
-        write_json(os.path.join(aside, MANIFEST), dict(content, files=hashes))
-        for folder, _, names in os.walk(aside, topdown=False):
-            for name in names:
-                sync(os.path.join(folder, name))
-            sync(folder)
-        verify(aside)
-        os.chmod(aside, 0o777 & ~umask())
-    return aside
-
-
-@contextlib.contextmanager
-def _named(path):
-    """The operating system's errors as InputError naming `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        fresh = cleanup.enter_context(aside(home))
+        content = write(fresh)
+        hashes = {path: file_sha256(os.path.join(fresh, path)) for path in files(fresh)}
+        write_json(os.path.join(fresh, MANIFEST), dict(content, files=hashes))
+        sync_tree(fresh)
+        verify(fresh)
+    return fresh
 
 
 def files(folder: str) -> list:
-    """Paths within `folder` of all files but the manifest, with "/" between their parts."""
-    found = [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
-             for parent, _, names in os.walk(folder) for name in names]
+    """Paths within `folder` of all files but the manifest, with "/" between their parts.
+
+    Raises ExportStopped naming what is neither a file nor a folder, or cannot be read: a link shows a server something
+    that no manifest vouches for.
+    """
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        for name in folders + names:
+            path = os.path.join(parent, name)
+            mode = os.lstat(path).st_mode
+            if not (stat.S_ISREG(mode) if name in names else stat.S_ISDIR(mode)):
+                raise ExportStopped(f"{path}: {'a link' if stat.S_ISLNK(mode) else 'no file'}, expected the file itself")
+        found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
     return sorted(path for path in found if path != MANIFEST)
 
 
@@ -100,14 +95,24 @@ def verify(folder: str) -> dict:
     """The manifest of a version, once every file has been found as it says. Raises ExportStopped naming the file."""
     path = os.path.join(folder, MANIFEST)
     try:
+        present = files(folder)
         with open(path, encoding="utf-8") as stream:
             content = json.load(stream)
         listed = content["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ExportStopped(f"{path}: missing or damaged") from None
-    for name in sorted(set(listed) ^ set(files(folder))):
-        raise ExportStopped(f"{os.path.join(folder, name)}: {'missing' if name in listed else 'not in the manifest'}")
-    for name, expected in listed.items():
-        if file_sha256(os.path.join(folder, name)) != expected:
-            raise ExportStopped(f"{os.path.join(folder, name)}: not the file that the manifest lists")
+        if not all(isinstance(digest, str) for digest in listed.values()):
+            raise TypeError("no digest")
+        for name in sorted(set(listed) ^ set(present)):
+            raise ExportStopped(f"{os.path.join(folder, name)}: "
+                                f"{'missing' if name in listed else 'not in the manifest'}")
+        for name, expected in listed.items():
+            if file_sha256(os.path.join(folder, name)) != expected:
+                raise ExportStopped(f"{os.path.join(folder, name)}: not the file that the manifest lists")
+    except OSError as error:
+        _refuse(error)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ExportStopped(f"{path}: damaged; export again, or copy the version again") from None
     return content
+
+
+def _refuse(error):
+    raise ExportStopped(f"{error.filename}: {error.strerror}") from None

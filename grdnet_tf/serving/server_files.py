@@ -13,13 +13,14 @@ from typing import NamedTuple, Sequence, Tuple
 import yaml
 
 from ..errors import InputError
-from ..storage import write_text
+from ..storage import lock, write_text, writing
 from .server_readme import ENGINES, README
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "serving"
 MODELS = "models.config"
+LOCK = ".grdnet.lock"  # held while the files are written
 BATCH = 16  # pictures that the server merges at most
 
 
@@ -39,12 +40,16 @@ def write_server_files(out_dir, model_name, description) -> str:
 
     Raises: InputError for a name that a server or a shell would misread, or if a file cannot be written or is damaged.
     """
-    models = check(out_dir, model_name, description.engines)
+    check(out_dir, model_name, description.engines)
     folder = os.path.join(out_dir, FOLDER)
-    try:
+    with writing(folder):
         os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}") from None
+    with lock(os.path.join(folder, LOCK), wait=60.0):  # of two exports that read models.config, one would drop the other
+        _write(folder, model_name, description, check(out_dir, model_name, description.engines))
+    return folder
+
+
+def _write(folder, model_name, description, models):
     _write_batching(os.path.join(folder, "batching.config"), max(description.batch_sizes, default=1))
     for name, text in (("monitoring.config", MONITORING), ("docker-compose.yml", compose(description.tensorflow))):
         if not os.path.exists(os.path.join(folder, name)):
@@ -62,7 +67,6 @@ def write_server_files(out_dir, model_name, description) -> str:
         engines="".join(ENGINES.format(name=name) for name in description.engines)))
     if models is not None:  # last: a server looks for a model as soon as it is named
         write_text(os.path.join(folder, MODELS), models)
-    return folder
 
 
 def check(out_dir, model_name, engines=()):

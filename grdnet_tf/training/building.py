@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..config import Config
+from ..config import FITTED, Config
 from ..data import pipeline
+from ..data.cache import gigabytes_kept
 from ..defects import perturb, sources
 from ..errors import InputError
 from ..model.grdnet import GRDNet
 from ..model.weights import restore_networks
 from ..storage import read_arrays
+from . import fitted
 from .run_folder import BEST, read_config
 
 keras = tf.keras
@@ -19,7 +21,7 @@ keras = tf.keras
 class Run(NamedTuple):
     """A trained run: its resolved configuration and its model with the best weights."""
     config: Config
-    model: GRDNet
+    model: GRDNet  # or a detector of baselines/
 
 
 def build_model(config) -> GRDNet:
@@ -38,6 +40,8 @@ def load_run(folder: str) -> Run:
     path = os.path.join(folder, BEST)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    if config.method in FITTED:
+        return Run(config, fitted.load(config, path))
     arrays, _ = read_arrays(path)
     model = build_model(config)
     restore_networks(model, arrays, path)
@@ -93,7 +97,7 @@ def training_stream(model, config, data) -> pipeline.TrainingStream:
     """The batches that the run trains on. Noise is made in it, or in the step where there is an accelerator for it."""
     place = config.noise.place
     on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
-    taken = pipeline.gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
+    taken = gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
     return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed, taken=taken,
                                    **_picture_options(config, data))
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +16,9 @@ from ..storage import write_arrays, write_text
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
+
+PANELS = ("image", "noisy", "mask", "reconstruction", "anomaly map", "roi")
+GAP, BAR, LEAST = 6, 20, 112  # pixels of a strip: between panels, of the names above, of a panel's least width
 
 
 def higher_is_better(monitor: str) -> bool:
@@ -183,7 +187,7 @@ class RunLog(keras.callbacks.Callback):
 
 
 class ImageLogger(keras.callbacks.Callback):
-    """Strips of a few held-out samples to TensorBoard: image, noisy, mask, reconstruction, anomaly map, roi."""
+    """Strips of a few held-out samples to TensorBoard: every `every` epochs, and after the first and the last one."""
 
     def __init__(self, folder, batch, every=5, average=None):
         super().__init__()
@@ -191,26 +195,40 @@ class ImageLogger(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every:
+        if (epoch + 1) % self.every and epoch + 1 not in (1, self.params["epochs"]):
             return
         if self.average:
             self.average.swap()
-        strips = self.strips()
+        drawn = strips(self.panels())
         if self.average:
             self.average.swap()
         with self.writer.as_default():
-            tf.summary.image("image | noisy | mask | reconstruction | anomaly map | roi", strips, epoch + 1,
-                             max_outputs=len(strips))
+            tf.summary.image(" | ".join(PANELS), drawn, epoch + 1, max_outputs=len(drawn))
             self.writer.flush()
 
-    def strips(self):
-        """(N, H, 6 W, C): what the network sees and gives for the batch."""
+    def panels(self):
+        """What the network sees and gives for the batch, (N, H, W, 1 or C) each, in the order of `PANELS`."""
         batch = self.model.perturbed(self.batch)
         found = self.model(batch["noisy"])
-        channels = batch["image"].shape[-1]
-        wide = [tf.repeat(batch["mask"], channels, -1), tf.repeat(found.anomaly_map, channels, -1),
-                tf.repeat(batch["roi"], channels, -1)]
-        return tf.concat([batch["image"], batch["noisy"], wide[0], found.reconstruction, *wide[1:]], axis=2)
+        return [batch["image"], batch["noisy"], batch["mask"], found.reconstruction, found.anomaly_map, batch["roi"]]
+
+
+def strips(panels):
+    """(N, h, w, 3) uint8: the panels of each sample beside each other, `GAP` pixels apart, their names above.
+
+    Args:
+      panels: (N, H, W, 1 or 3) in [0, 1] each; enlarged by a whole factor until a name fits over them.
+    """
+    factor = -(-LEAST // panels[0].shape[2])
+    parts = []
+    for name, panel in zip(PANELS, panels):
+        pixels = np.rint(255 * np.clip(np.asarray(panel, np.float32), 0, 1)).astype(np.uint8)
+        pixels = np.repeat(pixels, 3 // pixels.shape[-1], axis=-1).repeat(factor, axis=1).repeat(factor, axis=2)
+        bar = np.full((BAR, pixels.shape[2], 3), 255, np.uint8)
+        cv2.putText(bar, name, (0, BAR - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (60, 60, 60), 1, cv2.LINE_AA)
+        cell = np.concatenate([np.repeat(bar[None], len(pixels), axis=0), pixels], axis=1)
+        parts.append(np.pad(cell, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=255))
+    return np.concatenate(parts, axis=2)
 
 
 class Best(keras.callbacks.Callback):

@@ -1,9 +1,8 @@
-"""One training run: configuration and checked data -> model, data sets, callbacks, `fit`, summary."""
+"""One run: configuration and checked data -> RUN. By steps: model, data sets, callbacks, `fit`, summary."""
 import logging
 import math
 import os
 import sys
-from contextlib import ExitStack
 
 import tensorflow as tf
 
@@ -11,61 +10,61 @@ from ..data.pipeline import check_files
 from ..errors import InputError, TrainingStopped
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
-from . import building, callbacks, resume, run_folder
+from . import building, callbacks, fitted, recorded, resume, run_folder
 from .signals import Signals
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
 
 
 def run(config, data, folder: str, go_on: bool) -> int:
-    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint, from step 0 without
-    one. `data` is `prepare.training_data(config)`.
+    """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
+    method = {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method]
+    with run_folder.locked(run_folder.worker_folder(folder, config)):
+        return method(config, data, folder, go_on)
+
+
+def by_steps(config, data, folder: str, go_on: bool) -> int:
+    """Train into `folder` and write summary.json; exit status.
+
+    `go_on`: from the newest checkpoint, or from step 0 where there is none. `data` is `prepare.training_data(config)`.
 
     Of several workers the first writes to `folder`, the others beside it: all must take part in saving, as what is
     summed over replicas is summed when it is read. All of them resume from the first one's checkpoints.
     Raises: signals.Interrupted after a signal, with a checkpoint of the last step.
     """
     own = run_folder.worker_folder(folder, config)
-    with ExitStack() as held:
+    strategy = building.set_up(config)
+    with strategy.scope():
+        model = building.build_model(config)
+        steps = building.compile_model(model, config, data)
+    stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
+    if not (go_on and run_folder.is_begun(own)):
+        run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
+    with Signals() as signals:
+        parts = make_callbacks(model, config, data, stream, held_out, own, steps, signals)
         if go_on:
-            held.enter_context(run_folder.locked(own))
-        strategy = building.set_up(config)
-        with strategy.scope():
-            model = building.build_model(config)
-            steps = building.compile_model(model, config, data)
-        stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
-        if not go_on:
-            held.enter_context(run_folder.locked(own))  # makes the folder: the last of what can fail for a wrong setting
-        if not (go_on and run_folder.is_begun(own)):
-            run_folder.create_run(own, config)
-        parts = make_callbacks(model, config, data, stream, held_out, own, steps, held.enter_context(Signals()))
-        if go_on:
-            take_up(model, config, parts, folder, own)
+            take_up(model, config, data, parts, folder, own)
         train(model, config, data, stream, held_out, parts, steps)
         keeper, best = parts[-1], parts[-1].parts["best"]
         if best.value is None:
-            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number in any epoch, so that none is the best")
+            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch: none is the best")
         write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
     if keeper.finished:
-        logger.info("stopped early: %d epochs without a better %s; with --resume, more --epochs or another "
+        logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
                     "train.early_stopping goes on", best.wait, config.train.monitor)
     logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, best.value, best.epoch, own)
     return 0
 
 
-def take_up(model, config, parts, folder, own):
+def take_up(model, config, data, parts, folder, own):
     """Restore the newest checkpoint; what may change on the way is then the run's configuration, also of the next resume."""
     keeper = parts[-1]
     for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
         logger.warning("--resume: %s", line)
-    run_folder.clear_leftovers(own)
     run_folder.write_config(own, config)
+    if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
+        recorded.write(own, data.recorded)
     if not keeper.finished and keeper.epoch < config.train.epochs:
         run_folder.forget_summary(own)
         logger.info("going on at epoch %d, step %d", keeper.epoch + 1, keeper.step)
@@ -77,7 +76,7 @@ def train(model, config, data, stream, held_out, parts, steps):
     try:
         while not keeper.finished and keeper.epoch < config.train.epochs:
             if keeper.step == steps:
-                end_epoch(model, held_out, parts, keeper.epoch)
+                end_epoch(model, held_out, parts, keeper.epoch, config.train.epochs)
             else:
                 fit_span(model, config, stream, held_out, parts, steps, keeper.epoch, keeper.step)
     except tf.errors.OpError:  # TensorFlow does not say which file it was
@@ -96,7 +95,8 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
     average = callbacks.WeightAverage(model, train.ema) if train.ema else None
     log = callbacks.RunLog(folder)
     best = callbacks.Best(os.path.join(folder, run_folder.BEST), train.monitor, train.early_stopping, average)
-    parts = {"log": log, "best": best, "data": resume.SameData(data.fingerprint, data.content)}
+    earlier = recorded.legacy_fingerprint(config.data.root, data.train + data.held_out)
+    parts = {"log": log, "best": best, "data": resume.SameData(data.recorded.fingerprint, earlier)}
 
     guard = callbacks.NonFiniteGuard(stream.files)
     found = [guard] + ([average] if average else []) + [log]
@@ -120,11 +120,12 @@ def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
               steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts, verbose=_verbose())
 
 
-def end_epoch(model, held_out, parts, epoch):
+def end_epoch(model, held_out, parts, epoch, epochs):
     """What follows an epoch's last step, for a run that was interrupted there: as `fit` does it."""
     keeper = parts[-1]
     for part in parts:
         part.set_model(model)
+        part.set_params({"epochs": epochs})
     sums, model.stop_training = keeper.sums, False
     keeper.restore_sums()
     logs = {name: float(tracker.result()) for name, tracker in model.trackers.items()}
@@ -146,14 +147,6 @@ def summary(model, config, data, parts, steps):
     figures = {name: value if math.isfinite(value) else None for name, value in log.rows[-1].items()}  # JSON has no NaN
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
             "best_epoch": best.epoch, "best": best.value, "figures": figures, "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": peak_megabytes(), "train_images": len(data.train),
+            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(data.train),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}
-
-
-def peak_megabytes():
-    """The most memory that this process has had; None on a system that does not tell."""
-    if resource is None:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return round(peak / 2**20, 1)

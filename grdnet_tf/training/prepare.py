@@ -1,15 +1,13 @@
 """What does this run train on? A configuration and its data folder, checked, split and measured. No TensorFlow."""
-import hashlib
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from .. import config as configuration
 from ..data import orientation
-from ..data.records import duplicates, hold_out, inspect, list_mvtec
+from ..data.records import Record, duplicates, hold_out, inspect, list_mvtec
 from ..errors import InputError
-from ..storage import file_sha256
+from .recorded import HELD_OUT, SKIPPED, TRAINED, Recorded, record, same_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -21,32 +19,45 @@ class Data(NamedTuple):
     channels: int
     depth: int
     skipped: list
-    fingerprint: str  # of the pictures' names and sizes: a run must not go on with other data
-    content: str      # of the bytes of the pictures and ROIs
+    recorded: Recorded
 
 
-def training_data(config) -> Data:
-    """List, check and split train/good of `config.data.root`; warn of pictures that are in test/ too. No TensorFlow."""
+def training_data(config, recorded: Optional[Recorded] = None) -> Data:
+    """List, check and split train/good of `config.data.root`; a run that goes on keeps what it has `recorded`.
+
+    Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
+    """
     root, d = config.data.root, config.data
     inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped)
     for path, reason in inspection.skipped:
         logger.warning("skipped: %s: %s", path, reason)
     if d.channels == "1" and inspection.channels == 3:
         raise InputError(f"data.channels = 1, but the pictures in {root} are colour")
-    if os.path.isdir(os.path.join(root, "test")):
-        for ours, theirs in duplicates(inspection.records, list_mvtec(root, "test")):
-            logger.warning("warning: the same picture is in training and test: %s, %s", ours, theirs)
-    held_out = []
-    records = inspection.records
+    _warn_of_duplicates(root, inspection.records)
+    channels = inspection.channels if d.channels == "auto" else int(d.channels)
+    if recorded is not None:
+        parts = same_pictures(recorded, inspection.records, root)
+        return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded)
+    records, held_out = inspection.records, []
     if d.held_out:
         records, held_out = hold_out(records, d.held_out, config.train.seed)
-    names = "\n".join(f"{os.path.relpath(r.image, root)} {os.path.getsize(r.image)}" for r in inspection.records)
-    channels = inspection.channels if d.channels == "auto" else int(d.channels)
-    files = [path for r in inspection.records for path in (r.image, r.roi) if path]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of Python's lock
-        content = "\n".join(pool.map(file_sha256, files))
+    unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
+    parts = {TRAINED: records, HELD_OUT: held_out, SKIPPED: unusable}
     return Data(records, held_out, channels, inspection.depth, inspection.skipped,
-                *(hashlib.sha256(text.encode()).hexdigest() for text in (names, content)))
+                record(root, channels, inspection.depth, parts))
+
+
+def _warn_of_duplicates(root, records):
+    """What lies in test/ is not trained on: nothing there stops a run."""
+    if not os.path.isdir(os.path.join(root, "test")):
+        return
+    try:
+        tested = list_mvtec(root, "test")
+    except InputError as error:
+        logger.warning("warning: an evaluation will refuse this: %s", error)
+        return
+    for ours, theirs in duplicates(records, tested):
+        logger.warning("warning: the same picture is in training and test: %s, %s", ours, theirs)
 
 
 def oriented(config, data: Data):

@@ -129,7 +129,7 @@ class ExactResume(keras.callbacks.Callback):
             self.save()
 
     def end(self):
-        raise Interrupted(self.signals.number, f"stopped after step {self.position}; --resume goes on")
+        raise Interrupted(self.signals.number, f"after step {self.position}; --resume goes on")
 
     def restore_sums(self):
         """Give a half epoch its sums back: Keras has just reset them."""
@@ -175,20 +175,14 @@ def _counts(model):
 
 
 class SameData:
-    """Part of a checkpoint: a run must not go on with other pictures than it began with.
+    """Part of a checkpoint: a run must not go on with other pictures than it began with."""
 
-    `fingerprint` is of their names and sizes, `content` of their bytes, which older checkpoints lack.
-    """
-
-    def __init__(self, fingerprint, content):
-        self.fingerprint, self.content = fingerprint, content
+    def __init__(self, fingerprint, earlier):
+        self.fingerprint, self.earlier = fingerprint, earlier  # the second as runs without a data.json have it
 
     def state(self):
-        return {"fingerprint": self.fingerprint, "content": self.content}
+        return {"fingerprint": self.fingerprint}
 
     def restore(self, state):
-        if state["fingerprint"] != self.fingerprint:
+        if state["fingerprint"] not in (self.fingerprint, self.earlier):
             raise InputError("--resume: the pictures in train/good are not those that the run began with")
-        if state.get("content", self.content) != self.content:
-            raise InputError("--resume: pictures in train/good, or their ROIs, have changed since the run began; their "
-                             "names and sizes are the same")

@@ -1,29 +1,24 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
-    RUN/config.yaml  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  summary.json
+    RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
+        summary.json  calibration.json  evaluation/
 """
 import contextlib
 import json
-import logging
 import os
 import platform
 import sys
 from importlib import metadata
+from typing import Optional
 
 from .. import config as configuration
-from ..data import selection
 from ..errors import InputError
+from ..locking import lock
 from ..storage import write_json, write_text
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
+from . import recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
-logger = logging.getLogger(__name__)
 
 
 def check_new(folder: str) -> None:
@@ -42,7 +37,7 @@ def is_begun(folder: str) -> bool:
 
 def _only_begun(folder):
     """Whether all in the folder is what making a run leaves when it is cut off."""
-    parts = {"": {ENVIRONMENT, LOCK}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
+    parts = {"": {ENVIRONMENT, LOCK, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
@@ -52,35 +47,17 @@ def _only_begun(folder):
 
 @contextlib.contextmanager
 def locked(folder: str):
-    """The run in `folder`, made if it is missing, for this process alone; InputError while another one has it.
-
-    The system holds the lock and drops it with the process, however that ends.
-    """
+    """The run in `folder`, which is made if it is missing, for this process alone; InputError while another has it."""
     try:
         os.makedirs(folder, exist_ok=True)
-        stream = open(os.path.join(folder, LOCK), "ab")
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    with stream:
-        try:
-            if fcntl:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        except (BlockingIOError, PermissionError):
-            raise InputError(f"{folder}: another process trains this run") from None
-        except OSError as error:  # a file system without locks
-            logger.warning("warning: %s cannot be locked (%s): see to it that one process trains this run", folder,
-                           error.strerror)
-        yield
-
-
-def clear_leftovers(folder: str) -> None:
-    """Remove what a process that was killed while it wrote has left. Only with the lock."""
-    for part in (folder, os.path.join(folder, CHECKPOINTS), os.path.join(folder, os.path.dirname(BEST))):
-        for name in os.listdir(part) if os.path.isdir(part) else ():
-            if name.endswith(LEFTOVER):
-                os.remove(os.path.join(part, name))
+    try:
+        with lock(os.path.join(folder, LOCK)):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # if no run was begun in it
 
 
 def forget_summary(folder: str) -> None:
@@ -111,16 +88,20 @@ def worker_folder(folder: str, config) -> str:
     return folder if index == 0 else f"{folder}.worker-{index}"
 
 
-def create_run(folder: str, config) -> None:
-    """Make the folder and write environment.json, then config.yaml. InputError if something is there already."""
+def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) -> None:
+    """Make the folder and write config.yaml, environment.json and, of `data`, data.json.
+
+    Raises: InputError if something is there already.
+    """
     check_new(folder)
     try:
         for part in ("", CHECKPOINTS, os.path.dirname(BEST)):
             os.makedirs(os.path.join(folder, part), exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    clear_leftovers(folder)
     write_json(os.path.join(folder, ENVIRONMENT), environment())
+    if data is not None:
+        recorded.write(folder, data)
     write_config(folder, config)
 
 
@@ -149,20 +130,27 @@ def _processor():
         return platform.processor()
 
 
+def peak_rss_mb():
+    """The most memory that this process has held, MiB; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return round(peak / 2**20, 1)
+
+
 def read_config(folder: str):
     """The resolved configuration of the run in `folder`. InputError if there is no run."""
     path = os.path.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
-    missing = [name for name in configuration.SECTIONS if f"\n{name}:" not in "\n" + _text(path)]
-    if missing:  # it is always written in full: what is gone would quietly be the defaults
-        raise InputError(f"{path}: damaged: no section {missing[0]}")
-    return configuration.load_config(path)
-
-
-def _text(path):
     with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read()
+        sections = {line.partition(":")[0] for line in stream}
+    for name in ("data", "noise", "validation", "network", "loss", "train"):
+        if name not in sections:  # it is always written in full: what is gone would quietly be the defaults
+            raise InputError(f"{path}: damaged: there is no section {name}")
+    return configuration.load_config(path)
 
 
 def read_summary(folder: str) -> dict:
@@ -172,11 +160,3 @@ def read_summary(folder: str) -> dict:
             return json.load(stream)
     except (OSError, ValueError):
         raise InputError(f"{folder}: no finished run ({SUMMARY} is missing or damaged)") from None
-
-
-def held_out(folder: str, config, home: str, roi: str = "auto") -> list:
-    """The checked good pictures in `home` that the run did not train on; empty where there are none any more."""
-    skipped = []
-    if os.path.isfile(os.path.join(folder, SUMMARY)):
-        skipped = [path for path, _ in read_summary(folder)["skipped"]]
-    return selection.held_out_records(home, config.data.held_out, config.train.seed, skipped, roi)

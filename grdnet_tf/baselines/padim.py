@@ -1,0 +1,101 @@
+"""How far is each place of a picture from what good parts show there? (PaDiM, Defard et al. 2021)
+
+At every position of the grid the features of good parts are taken for a Gaussian; the distance is Mahalanobis':
+
+    d^2 = (x - mean)' C^-1 (x - mean) = |(x - mean) L'^-1|^2,   C = covariance + ridge I = L L'
+
+The fit keeps sums, not features: its memory does not grow with the number of pictures.
+"""
+from typing import Dict
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import InputError
+from .detector import FeatureDetector, enlarging, inside
+
+ROWS = 64  # positions whose covariances are inverted at once
+
+
+def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.ndarray]:
+    """The arrays of `PaDiM` from one pass over `batches` {"image" (B, H, W, C), "roi" (B, H, W, 1)}.
+
+    Positions of a picture outside its ROI do not count. A position that no ROI covers is not `known`.
+
+    Args:
+      features: `features.Features`.
+      ridge: added to the covariance's diagonal; the only thing there is of it where one picture counts.
+      channels: kept of the features', drawn by `seed`; 0: all.
+
+    Raises: InputError where no ROI covers anything, or a feature is not finite.
+    """
+    count = min(channels or features.channels, features.channels)
+    kept = np.sort(np.random.default_rng(seed).permutation(features.channels)[:count]).astype(np.int32)
+    n = sums = products = shift = None
+
+    @tf.function(reduce_retracing=True)
+    def summed(images, roi, shift):
+        x, seen = _positions(features(images), kept), inside(roi, features.strides[0])
+        seen = tf.transpose(tf.reshape(seen, (tf.shape(seen)[0], -1)))[..., None]  # (P, B, 1)
+        x = (x - shift) * seen
+        return tf.reduce_sum(seen, axis=[1, 2]), tf.reduce_sum(x, axis=1), tf.matmul(x, x, transpose_a=True)
+
+    for batch in batches:
+        if shift is None:  # sums of squares far from 0 would cancel
+            shift = tf.reduce_mean(_positions(features(batch["image"]), kept), axis=[0, 1])
+        found = [part.numpy() for part in summed(batch["image"], batch["roi"], shift)]
+        if n is None:
+            n, sums, products = (part.astype(np.float64) for part in found)
+            grid = [side // features.strides[0] for side in batch["image"].shape[1:3]]
+        else:
+            for total, part in zip((n, sums, products), found):
+                total += part
+    if not n.any():
+        raise InputError("the region of interest covers nothing of any training picture")
+    if not np.isfinite(products).all():
+        raise InputError("a feature of the training pictures is not finite; the backbone's weights cannot be used")
+    mean = sums / np.maximum(n, 1)[:, None]
+    whitening = np.empty(products.shape, np.float32)
+    for start in range(0, len(n), ROWS):
+        part = np.s_[start:start + ROWS]
+        scatter = products[part] - n[part, None, None] * mean[part, :, None] * mean[part, None]
+        covariance = scatter / np.maximum(n[part] - 1, 1)[:, None, None] + ridge * np.eye(count)
+        whitening[part] = np.linalg.inv(np.linalg.cholesky(covariance)).transpose(0, 2, 1)
+    return {"kept": kept, "mean": (mean + shift.numpy()).astype(np.float32), "whitening": whitening,
+            "known": (n > 0).reshape(grid).astype(np.float32), "scale": np.float32(np.sqrt(count))}
+
+
+class PaDiM(FeatureDetector):
+    """Arguments as of `FeatureDetector`; the arrays are `fit`'s. Positions that are not known count as good.
+
+    Before `set_scale` s is the root of the number of channels: the distance of a typical good part.
+    """
+
+    one_size = True
+
+    def __init__(self, *arguments, name="padim", **options):
+        super().__init__(*arguments, name=name, **options)
+        known = self.fitted.known.numpy()
+        self.all_known = bool(known.all())
+        # Smoothing must not let positions that are not known dilute their neighbours: it is a mean over known ones.
+        down, across = (enlarging(side, cells, self.smoothing) for side, cells in zip(self.image_size, known.shape))
+        share = down @ known @ across.T
+        self.weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 1e-3)
+
+    def distances(self, features):
+        x = _positions(features, None if self.fitted.kept.shape[0] == features.shape[-1] else self.fitted.kept)
+        x = tf.matmul(x - self.fitted.mean[:, None], self.fitted.whitening)  # (P, B, kept)
+        d = tf.sqrt(tf.reduce_sum(tf.square(x), axis=-1))
+        return tf.reshape(tf.transpose(d), (-1, *features.shape[1:3])) * self.fitted.known
+
+    def enlarged(self, distances, size):
+        enlarged = super().enlarged(distances, size)
+        return enlarged if self.all_known else enlarged * self.weight
+
+
+def _positions(features, kept):
+    """(B, h, w, C) -> (h w, B, kept)."""
+    if kept is not None:
+        features = tf.gather(features, kept, axis=-1)
+    _, height, width, channels = features.shape
+    return tf.transpose(tf.reshape(features, (-1, height * width, channels)), (1, 0, 2))

@@ -1,0 +1,119 @@
+"""What is fitted in one pass instead of trained by steps: PaDiM, PatchCore. Configuration and data -> RUN, and back.
+
+RUN/best/weights.npz holds what the fit found and the backbone's name and digest, not the backbone: that comes from where
+the configuration says.
+"""
+import logging
+import os
+import sys
+import time
+
+import tensorflow as tf
+
+from ..baselines import padim, patchcore
+from ..baselines.features import Features
+from ..data import pipeline
+from ..errors import InputError
+from ..model.weights import network_arrays
+from ..storage import fingerprint, read_arrays, write_arrays, write_json
+from . import run_folder
+
+keras = tf.keras
+logger = logging.getLogger(__name__)
+
+
+def run(config, data, folder: str, go_on: bool) -> int:
+    """Fit into `folder`, set the map's scale on the held-out pictures, write summary.json; exit status.
+
+    `data` is `prepare.training_data(config)`. `go_on`: what is finished stays, what is not is fitted from the start.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    started = time.monotonic()
+    features = build_features(config)
+    if not go_on:
+        run_folder.create_run(folder, config, data.recorded)
+    elif os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
+        logger.info("%s: nothing is left to do", folder)
+        return 0
+    batches = _Batches(data.train, config, data.channels)
+    try:
+        arrays = _fit(config, features, batches)
+    except InputError as error:
+        raise InputError(f"{config.data.root}: {error}") from None
+    fitted_in = time.monotonic() - started
+    model = _detector(config, features, arrays, data.channels)
+    model.set_scale(_Batches(data.held_out, config, data.channels))
+    write_arrays(os.path.join(folder, run_folder.BEST), model.fitted.arrays(),
+                 {"method": config.method, "backbone": config.features.backbone, "backbone_sha256": features.digest()})
+    write_json(os.path.join(folder, run_folder.SUMMARY), {
+        "method": config.method, "figures": {"scale": float(model.fitted.scale.numpy())},
+        "minutes": round((time.monotonic() - started) / 60, 3), "seconds_in_features": round(batches.seconds, 1),
+        "seconds_to_fit": round(fitted_in, 1), "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(data.train),
+        "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
+        "weights_sha256": fingerprint(network_arrays(model))})
+    logger.info("fitted %s on %d pictures in %.1f s; run folder: %s", config.method, len(data.train), fitted_in, folder)
+    return 0
+
+
+def load(config, path: str):
+    """The detector whose arrays are in `path`. InputError if they are damaged, or of another method or backbone."""
+    arrays, state = read_arrays(path)
+    features = build_features(config)
+    if state.get("method") != config.method:
+        raise InputError(f"{path}: fitted by {state.get('method')}, the configuration says {config.method}")
+    if state.get("backbone_sha256") != features.digest():
+        raise InputError(f"{path}: fitted with another backbone ({state.get('backbone')}, or other weights of it)")
+    try:
+        return _detector(config, features, arrays, int(config.data.channels))
+    except (AttributeError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+
+
+def build_features(config) -> Features:
+    f = config.features
+    return Features(f.backbone, f.strides, f.weights, f.neighbourhood if config.method == "patchcore" else 1)
+
+
+def _fit(config, features, batches):
+    f, seed = config.features, config.train.seed
+    if config.method == "padim":
+        return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, seed=seed)
+    return patchcore.fit(features, batches, share=f.coreset, candidates=f.candidates, projection=f.projection,
+                         neighbours=f.neighbours, seed=seed, progress=_Progress("vectors of the bank"))
+
+
+def _detector(config, features, arrays, channels):
+    kind = {"padim": padim.PaDiM, "patchcore": patchcore.PatchCore}[config.method]
+    return kind(features, config.data.image_size, channels, arrays, config.features.smoothing)
+
+
+class _Batches:
+    """All pictures once, in order, with the progress shown; `seconds` is how long whoever asked for them took."""
+
+    def __init__(self, records, config, channels):
+        self.records, self.size, self.seconds = records, config.train.batch_size, 0.0
+        self.options = dict(image_size=config.data.image_size, channels=channels, batch_size=self.size,
+                            parallel_calls=config.data.parallel_calls or None)
+
+    def __iter__(self):
+        if not self.records:
+            return
+        progress, started = _Progress("pictures"), time.monotonic()
+        for number, batch in enumerate(pipeline.evaluation_dataset(self.records, **self.options)):
+            yield batch
+            progress(min((number + 1) * self.size, len(self.records)), len(self.records))
+        self.seconds = time.monotonic() - started
+
+
+class _Progress:
+    """A line that is written over on a terminal; else one now and then."""
+
+    def __init__(self, what):
+        self.what, self.told = what, time.monotonic()
+
+    def __call__(self, done, total):
+        if sys.stderr.isatty():
+            print(f"\r{done} of {total} {self.what}", end="\n" if done == total else "", file=sys.stderr)
+        elif done == total or time.monotonic() - self.told > 10:
+            self.told = time.monotonic()
+            logger.info("%d of %d %s", done, total, self.what)

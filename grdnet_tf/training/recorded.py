@@ -1,0 +1,152 @@
+"""What a run trained on and what it held out: written once into RUN/data.json, read ever after. No TensorFlow.
+
+A picture is known by the SHA-256 of its file, wherever it lies today. One that is not recorded is new; one that stands
+under a recorded name with other contents has changed, and is refused.
+"""
+import hashlib
+import json
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from ..data.records import Record
+from ..errors import InputError
+from ..storage import file_sha256, write_text
+
+logger = logging.getLogger(__name__)
+
+FILE = "data.json"
+TRAINED, HELD_OUT, SKIPPED = "trained", "held_out", "skipped"
+
+
+class Entry(NamedTuple):
+    """A picture's path relative to the data folder, with "/"; its file's SHA-256; what became of it; its ROI's."""
+    name: str
+    sha256: str
+    part: str
+    roi_sha256: Optional[str] = None
+
+
+class Recorded(NamedTuple):
+    """The data folder (absolute), its pictures in the order of the run, and what they have in common."""
+    root: str
+    channels: int
+    depth: int
+    entries: List[Entry]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of names, contents and parts: a run must not go on with other data."""
+        lines = [f"{e.part} {e.name} {e.sha256} {e.roi_sha256}" for e in self.entries if e.part != SKIPPED]
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def names(self, part) -> List[str]:
+        return [entry.name for entry in self.entries if entry.part == part]
+
+
+class Sorted(NamedTuple):
+    """Today's pictures as the run knows them, each list in today's order."""
+    trained: List[Record]
+    held_out: List[Record]
+    new: List[Record]
+
+
+def record(root: str, channels: int, depth: int, parts: Dict[str, Sequence[Record]]) -> Recorded:
+    """The record of {part: pictures}. InputError for a file that has vanished."""
+    flat = [(one, part) for part, records in parts.items() for one in records]
+    drawn = {one.roi: hashlib.sha256(repr(one.roi.shapes).encode()).hexdigest() for one, _ in flat
+             if one.roi and not isinstance(one.roi, str)}
+    files = sorted({one.roi for one, _ in flat if isinstance(one.roi, str)})
+    rois = {None: None, **drawn, **dict(zip(files, _digests(files)))}
+    return Recorded(os.path.abspath(root), channels, depth, [
+        Entry(_name(one.image, root), sha256, part, rois[one.roi])
+        for (one, part), sha256 in zip(flat, _digests([one.image for one, _ in flat]))])
+
+
+def write(folder: str, recorded: Recorded) -> None:
+    """Write RUN/data.json, one picture a line."""
+    head = json.dumps({"root": recorded.root, "channels": recorded.channels, "depth": recorded.depth})
+    lines = ",\n".join(json.dumps(list(entry)) for entry in recorded.entries)
+    write_text(os.path.join(folder, FILE), f'{head[:-1]}, "pictures": [\n{lines}\n]}}\n')
+
+
+def read(folder: str) -> Optional[Recorded]:
+    """What `write` wrote; None for a run from before there was such a file. InputError if it is damaged."""
+    path = os.path.join(folder, FILE)
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        entries = [Entry(*entry) for entry in content["pictures"]]
+        if not all(isinstance(value, str) for entry in entries for value in entry[:3]):
+            raise ValueError
+        return Recorded(content["root"], content["channels"], content["depth"], entries)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged; the run no longer says what it trained on") from None
+
+
+def sort_out(recorded: Recorded, records: Sequence[Record], root: str) -> Sorted:
+    """Which of today's `records` in `root` the run trained on, held out, or never saw.
+
+    Raises: InputError naming a picture whose contents are not those of its name in the record.
+    """
+    names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT))
+    parts = {entry.sha256: entry.part for entry in recorded.entries}
+    parts.update((entry.sha256, TRAINED) for entry in recorded.entries if entry.part == TRAINED)  # of equal pictures
+    found = Sorted([], [], [])
+    for one, sha256 in zip(records, _digests([one.image for one in records])):
+        if sha256 not in parts:
+            if _name(one.image, root) in names:
+                raise InputError(f"{one.image}: has changed since the run recorded it in {FILE}; put the old picture "
+                                 "back, or give the new one another name")
+            found.new.append(one)
+        elif parts[sha256] != SKIPPED:
+            (found.trained if parts[sha256] == TRAINED else found.held_out).append(one)
+    return found
+
+
+def same_pictures(recorded: Recorded, records: Sequence[Record], root: str) -> Dict[str, List[Record]]:
+    """{part: today's records} of a run that goes on, in its own order. What has come since is left out, with a warning.
+
+    Raises: InputError naming a picture or ROI that is gone or has changed.
+    """
+    today = {_name(one.image, root): one for one in records}
+    wanted = [entry for entry in recorded.entries if entry.part != SKIPPED]
+    for entry in wanted:
+        if entry.name not in today:
+            raise InputError(f"{os.path.join(root, entry.name)}: gone; the run cannot go on without it")
+    now = record(root, recorded.channels, recorded.depth, {"": [today[entry.name] for entry in wanted]}).entries
+    for then, entry in zip(wanted, now):
+        if then.sha256 != entry.sha256 or then.roi_sha256 != entry.roi_sha256:
+            what = "the picture" if then.sha256 != entry.sha256 else "its ROI"
+            raise InputError(f"{os.path.join(root, then.name)}: {what} is not the one that the run began with")
+    left_out = sorted(set(today) - {entry.name for entry in recorded.entries})
+    if left_out:
+        logger.warning("warning: %d pictures have come since the run began and are left out, the first is %s",
+                       len(left_out), left_out[0])
+    return {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT)}
+
+
+def legacy_fingerprint(root: str, records: Sequence[Record]) -> str:
+    """Of names and sizes alone, in the folder's order: what checkpoints held before there was a data.json."""
+    names = "\n".join(f"{os.path.relpath(one.image, root)} {os.path.getsize(one.image)}"
+                      for one in sorted(records, key=lambda one: one.image))
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digests(paths):
+    """SHA-256 of each file."""
+    def digest(path):
+        try:
+            return file_sha256(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of Python's lock
+        return list(pool.map(digest, paths))
+
+
+def _name(path, root):
+    return os.path.relpath(path, root).replace(os.sep, "/")

@@ -1,0 +1,37 @@
+"""Pictures for the tests of the data path."""
+import numpy as np
+import pytest
+from drawn import picture, region, write
+from streams import batches, train
+
+from grdnet_tf.data.records import Record
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory):
+    """7 colour pictures; 4 and 5 without a ROI."""
+    folder, found = tmp_path_factory.mktemp("pictures"), []
+    for number in range(7):
+        roi = None
+        if number not in (4, 5):
+            roi = write(folder / f"{number}_roi.png", (picture(100 + number, 1) > 99).astype(np.uint8) * 255)
+        found.append(Record(write(folder / f"{number}.png", picture(number)), None, roi, 0, "good"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def stream(records):
+    """The first 10 batches of the stream that other settings must reproduce; 3 steps a pass."""
+    return batches(train(records), 10)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """3 training pictures, 1 good and 2 cracked ones, each with its mask and ROI."""
+    for number, name in enumerate(["train/good/000", "train/good/001", "train/good/002",
+                                   "test/good/000", "test/crack/000", "test/crack/001"]):
+        write(f"{tmp_path}/{name}.png", picture(number))
+        write(f"{tmp_path}/roi/{name}.png", region())
+    for stem in ("000", "001"):
+        write(f"{tmp_path}/ground_truth/crack/{stem}_mask.png", region())
+    return str(tmp_path)

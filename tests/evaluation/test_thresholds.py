@@ -1,0 +1,68 @@
+"""Thresholds on good parts, and the interval of the false-reject rate against SciPy's own."""
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation import thresholds
+from grdnet_tf.evaluation.metrics import Ranking, rank
+
+
+def fit(scores, method="max_normal"):
+    return thresholds.fit(rank(scores, np.zeros(len(scores))), method)
+
+
+SCORES = np.random.default_rng(0).permutation(np.arange(1, 11)) / 10  # 0.1 ... 1.0
+
+
+def test_max_normal_accepts_every_good_part_seen():
+    found = fit(SCORES)
+    assert found.value == 1.0 and found.above == 0 and found.n == 10
+    assert found.false_reject_interval == (0.0, pytest.approx(1 - 0.025 ** 0.1))  # (1 - p)^10 = 0.025
+
+
+@pytest.mark.parametrize("method,value,above", [
+    ("quantile:0.9", 0.9, 1), ("quantile:0.91", 1.0, 0), ("quantile:0.5", 0.5, 5),
+    ("target_fpr:0.1", 0.9, 1), ("target_fpr:0.09", 1.0, 0), ("target_fpr:0.25", 0.8, 2)])
+def test_quantile_and_target(method, value, above):
+    found = fit(SCORES, method)
+    assert (found.value, found.above) == (value, above)
+
+
+def test_ties_are_rejected_together_or_not_at_all():
+    # Three of four share the highest score: a target of 50 % would have to reject all three, so it rejects none.
+    assert fit([0.1, 0.9, 0.9, 0.9], "target_fpr:0.5").value == 0.9
+
+
+@pytest.mark.parametrize("k,n", [(0, 27), (1, 27), (5, 100), (100, 100), (0, 1)])
+def test_clopper_pearson_equals_scipy(k, n):
+    reference = binomtest(k, n).proportion_ci(0.95, method="exact")
+    assert thresholds.clopper_pearson(k, n) == pytest.approx((reference.low, reference.high), abs=1e-9)
+
+
+def test_counts_equal_the_same_scores_written_out():
+    score, count = np.array([0.9, 0.5, 0.2]), np.array([1.0, 0, 9])
+    pixels = Ranking(score, count, np.array([5.0, 1, 0]))  # defective pixels have no say
+    for method in ("max_normal", "quantile:0.9", "target_fpr:0.05"):
+        found = thresholds.fit(pixels, method, independent=False)
+        assert found.value == fit(np.repeat(score, count.astype(int)), method).value
+        assert found.false_reject_interval is None
+
+
+def test_best_f1_lies_between_the_samples_it_separates():
+    found = thresholds.fit(rank([0.1, 0.3, 0.5, 0.9], [0, 0, 1, 1]), "best_f1:some/folder")
+    assert found == (pytest.approx(0.4), "best_f1:some/folder", 2, 0, thresholds.clopper_pearson(0, 2))
+
+
+@pytest.mark.parametrize("text", ["max", "quantile", "quantile:1.5", "target_fpr:0", "target_fpr:x", "max_normal:1",
+                                  "best_f1", "best_f1:"])
+def test_unknown_methods_are_named(text):
+    with pytest.raises(InputError, match="expected max_normal"):
+        thresholds.parse(text)
+
+
+def test_nothing_to_fit_on_is_refused():
+    with pytest.raises(ValueError, match="good samples"):
+        fit([])
+    with pytest.raises(ValueError, match="and defective"):
+        fit(SCORES, "best_f1:folder")

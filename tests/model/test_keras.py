@@ -1,0 +1,396 @@
+"""GRDNet wherever Keras expects a model: every row of docs/keras.md."""
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from grdnet_tf.compat import KERAS_3
+from grdnet_tf.errors import InputError
+from grdnet_tf.model.grdnet import NETWORKS, GRDNet
+from grdnet_tf.model.weights import network_arrays, training_arrays
+from grdnet_tf.options import Loss, Noise
+
+keras = tf.keras
+TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8),
+            score_pool=5)
+NOISE = Noise(scales=(0, 2), threshold=(0.0, 0.3), min_area=2)
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+FLOATS = (IMAGES / 255.0).astype(np.float32)
+ROI = np.zeros((4, 16, 16, 1), np.float32)
+ROI[:, :, :10] = 1.0
+
+
+def tiny(seed=1, **options):
+    keras.utils.set_random_seed(seed)
+    return GRDNet((16, 16), 3, **{**TINY, **options})
+
+
+def compiled(run_eagerly=True, **options):
+    """Eager: what Keras hands over is the same, and nothing is traced."""
+    model = tiny()
+    model.compile(noise=NOISE, jit_compile=False, run_eagerly=run_eagerly, **options)
+    return model
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model after two steps in a graph, with every argument of compile off its default; its `.keras` file."""
+    model = tiny()
+    rates = {f"{name}_optimizer": keras.optimizers.Adam(rate) for name, rate in zip(NETWORKS, (1e-3, 2e-3, 3e-3))}
+    model.compile(**rates, clip_norm=0.5, objective=Loss(l1=2.0, l2=0.25, segmentation=3.0, roi_reading="overlap"),
+                  noise=NOISE.replace(sources={"texture": 1.0}, opacity=(0.5, 0.9)), jit_compile=False,
+                  textures=np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3))
+    model.fit(np.concatenate([FLOATS, FLOATS]), batch_size=4, verbose=0)
+    model.set_learning_rates(lambda rate: rate / 4.0)
+    path = str(tmp_path_factory.mktemp("saved") / "model.keras")
+    model.save(path)
+    return model, path
+
+
+# Made again -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [lambda m: GRDNet.from_config(m.get_config()), keras.models.clone_model],
+                         ids=["from_config", "clone_model"])
+def test_a_configuration_makes_the_same_architecture_with_fresh_weights(again):
+    model = tiny(blocks=2, stem=3, segmenter_stride=2, segmenter_difference=True, second_encoder=False)
+    other = again(model)
+    assert dict(other.architecture) == dict(model.architecture) and other.name == model.name
+    ours, theirs = network_arrays(model), network_arrays(other)
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()} and not equal(ours, theirs)
+
+
+def test_the_configuration_is_plain_data_and_keeps_the_precision():
+    import json
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        config = json.loads(json.dumps(tiny().get_config()))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    again = GRDNet.from_config(config)
+    assert again.generator.encoder.stages[0].compute_dtype == "bfloat16"
+    assert keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_a_saved_model_is_loaded_with_all_it_was_compiled_with(trained):
+    model, path = trained
+    loaded = keras.models.load_model(path)
+    assert equal(training_arrays(loaded), training_arrays(model))
+    rates = [float(tf.convert_to_tensor(o.learning_rate)) for o in loaded.optimizers().values()]
+    np.testing.assert_allclose(rates, [2.5e-4, 5e-4, 7.5e-4], rtol=1e-6)
+    assert loaded.clip_norm == 0.5 and loaded.objective == model.objective and loaded.noise == model.noise
+    assert np.array_equal(loaded.textures, model.textures) and loaded.following == []
+    for a, b in zip(loaded(FLOATS), model(FLOATS)):
+        assert np.array_equal(a, b)
+
+
+def test_a_loaded_model_trains_on_as_the_saved_one(trained):
+    """One step with noise made before: the same weights to the bit, optimizers' moments and rates included."""
+    model, path = trained
+    batch = dict(image=FLOATS, noisy=1.0 - FLOATS, mask=ROI, roi=np.ones_like(ROI))
+    results = []
+    for one in (keras.models.load_model(path), keras.models.load_model(path)):
+        one.train_step(batch)
+        results.append(training_arrays(one))
+    assert equal(*results)
+    kept = training_arrays(model)
+    try:
+        model.train_step(batch)
+        assert equal(training_arrays(model), results[0])
+    finally:
+        from grdnet_tf.model.weights import restore_training
+        restore_training(model, kept, "kept")
+
+
+def test_without_compile_the_weights_alone_are_loaded(trained):
+    model, path = trained
+    loaded = keras.models.load_model(path, compile=False)
+    assert loaded.trackers is None and equal(network_arrays(loaded), network_arrays(model))
+
+
+def test_an_optimizer_that_follows_follows_after_loading_too(tmp_path):
+    compiled(learning_rate=1e-3).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.optimizer.learning_rate = 1e-5
+    loaded.train_on_batch(FLOATS)  # Keras 2 shows the rate of the last step
+    rates = [float(tf.convert_to_tensor(o.learning_rate)) for o in loaded.optimizers().values()]
+    np.testing.assert_allclose(rates, 1e-5, rtol=1e-6)
+
+
+def test_weights_alone_are_saved_and_loaded(tmp_path):
+    model, other = tiny(), tiny(seed=2)
+    model.save_weights(str(tmp_path / "model.weights.h5"))
+    other.load_weights(str(tmp_path / "model.weights.h5"))
+    assert equal(network_arrays(other), network_arrays(model))
+
+
+def test_the_model_checkpoint_of_keras_can_be_loaded(tmp_path):
+    model = compiled()
+    path = str(tmp_path / "epoch.keras")
+    model.fit(FLOATS, batch_size=4, verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(path)])
+    assert equal(network_arrays(keras.models.load_model(path)), network_arrays(model))
+
+
+def test_saved_models_answer_as_the_model_right_after_training(trained, tmp_path):
+    model, _ = trained
+    model.export(str(tmp_path / "export"))
+    served = tf.saved_model.load(str(tmp_path / "export")).serve(tf.constant(FLOATS[:, :8]))  # another size
+    expected = model(FLOATS[:, :8])
+    np.testing.assert_allclose(served["score"], expected.score, atol=1e-6)
+    np.testing.assert_allclose(served["anomaly_map"], expected.anomaly_map, atol=1e-6)
+    tf.saved_model.save(model, str(tmp_path / "plain"), signatures=tf.function(
+        lambda images: model(images)._asdict(), input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)]))
+    plain = tf.saved_model.load(str(tmp_path / "plain")).signatures["serving_default"](images=tf.constant(FLOATS))
+    np.testing.assert_allclose(plain["score"], model(FLOATS).score, atol=1e-6)
+
+
+# What fit, evaluate and predict take ----------------------------------------------------------------------------------
+
+
+def flat(batches):
+    return tf.data.Dataset.from_tensors(batches)
+
+
+def generator(*parts):
+    for part in parts:
+        yield part
+
+
+FORMS = {
+    "array": lambda: FLOATS, "uint8": lambda: IMAGES, "float64": lambda: IMAGES / 255.0,
+    "dataset": lambda: flat(FLOATS), "dataset of (x,)": lambda: flat((FLOATS,)),
+    "dataset of (x, y)": lambda: flat((FLOATS, np.zeros(4))), "dict of arrays": lambda: dict(image=FLOATS, roi=ROI),
+    "dataset of dicts": lambda: flat(dict(image=IMAGES, roi=ROI)),
+    "dataset of (dict, y)": lambda: flat((dict(image=IMAGES, roi=ROI), np.zeros((4, 2)))),
+    "generator": lambda: generator((FLOATS,)), "generator of (x, y)": lambda: generator((FLOATS, np.zeros(4))),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_data_trains_is_evaluated_and_predicted(form):
+    model = compiled()
+    before = network_arrays(model)
+    size = {} if "dataset" in form or "generator" in form else {"batch_size": 4}
+    logs = model.fit(FORMS[form](), verbose=0, **size).history
+    assert not equal(before, network_arrays(model)) and 0.0 < logs["l1"][0] < 1.0
+    assert 0.0 < model.evaluate(FORMS[form](), verbose=0, return_dict=True, **size)["l1"] < 1.0
+    found = model.predict(FORMS[form](), verbose=0, **size)
+    roi = ROI if "dict" in form else None
+    np.testing.assert_allclose(found.score, model(FLOATS, roi=roi).score, atol=1e-5)
+
+
+def test_on_batch_methods_take_what_fit_takes():
+    model = compiled()
+    for batch in (FLOATS, IMAGES, dict(image=IMAGES, roi=ROI)):
+        assert 0.0 < model.train_on_batch(batch, return_dict=True)["l1"] < 1.0
+        assert 0.0 < model.test_on_batch(batch, return_dict=True)["l1"] < 1.0
+    assert 0.0 < model.train_on_batch(FLOATS, np.zeros(4), return_dict=True)["l1"] < 1.0
+    np.testing.assert_allclose(model.predict_on_batch(IMAGES).score, model(FLOATS).score, atol=1e-6)
+
+
+def test_whole_numbers_are_scaled_by_their_range():
+    model = compiled()
+    batch = dict(noisy=FLOATS, mask=ROI, roi=ROI)
+    expected = model.test_on_batch(dict(batch, image=FLOATS), return_dict=True)["l1"]
+    for image in (IMAGES, IMAGES.astype(np.uint16) * 257):
+        found = model.test_on_batch(dict(batch, image=image), return_dict=True)["l1"]
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("roi", [ROI * 255, (ROI * 255).astype(np.uint8), ROI.astype(np.uint8), ROI > 0, ROI[..., 0],
+                                 ROI[..., 0] > 0, ROI.astype(np.float64)],
+                         ids=lambda roi: f"{roi.dtype} of rank {roi.ndim} up to {int(roi.max())}")
+def test_a_roi_means_the_same_in_every_form(roi):
+    model = compiled()
+    batch = dict(image=FLOATS, noisy=1.0 - FLOATS, mask=np.ones_like(ROI))
+    ours, expected = (model.test_on_batch(dict(batch, roi=one), return_dict=True) for one in (roi, ROI))
+    assert ours == expected
+    for a, b in zip(model(FLOATS, roi=roi), model(FLOATS, roi=ROI)):
+        assert np.array_equal(a, b)
+    for a, b in zip(model.predict(dict(image=FLOATS, roi=roi), verbose=0), model(FLOATS, roi=ROI)):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_labels_are_not_used_and_that_is_said(caplog):
+    model = compiled()
+    with caplog.at_level(logging.WARNING):
+        model.fit(flat((FLOATS, np.zeros(4))), verbose=0)
+    assert "labels are not used: every picture of this data counts as a good one" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_directory_of_pictures_is_scaled_or_refused(tmp_path, dtype):
+    """`image_dataset_from_directory` gives floats up to 255."""
+    (tmp_path / "good").mkdir()
+    for i, image in enumerate(IMAGES):
+        cv2.imwrite(str(tmp_path / "good" / f"{i}.png"), image)
+    data = keras.utils.image_dataset_from_directory(str(tmp_path), image_size=(16, 16), batch_size=2, verbose=False) \
+        if KERAS_3 else keras.utils.image_dataset_from_directory(str(tmp_path), image_size=(16, 16), batch_size=2)
+    model = compiled(run_eagerly=False)
+    if dtype == "float32":
+        for use in (model.fit, model.evaluate, model.predict):
+            with pytest.raises(InputError, match=r"outside \[0, 1\].*images / 255"):
+                use(data, verbose=0)
+    else:
+        data = data.map(lambda images, labels: (tf.cast(images, tf.uint8), labels))
+        assert model.fit(data, verbose=0).history["l1"][0] < 1.0
+
+
+@pytest.mark.parametrize("images", [FLOATS * 255.0, FLOATS * 2.0 - 1.0], ids=["0..255", "-1..1"])
+@pytest.mark.parametrize("jit", [False, True])
+def test_pictures_out_of_range_are_refused_in_a_graph_and_in_xla(images, jit):
+    model = tiny()
+    model.compile(noise=NOISE, jit_compile=jit)
+    for use in (model.train_on_batch, model.test_on_batch, model.predict_on_batch, model.predict_tiled, model):
+        with pytest.raises(InputError, match=r"outside \[0, 1\]"):
+            use(images)
+    noisy = dict(image=FLOATS, noisy=images, mask=ROI)
+    with pytest.raises(InputError, match=r"outside \[0, 1\]"):
+        model.evaluate(noisy, verbose=0)
+
+
+def test_one_picture_out_of_range_in_a_late_batch_is_noticed():
+    late = np.concatenate([np.tile(FLOATS, (4, 1, 1, 1)), FLOATS])  # in batches of 2 the 9th
+    late[17, 3, 3] = 200.0
+    model = compiled()
+    for use in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(InputError, match=r"outside \[0, 1\]"):
+            use(late, batch_size=2, verbose=0, **({"shuffle": False} if use == model.fit else {}))
+    assert np.isfinite(model.evaluate(FLOATS, verbose=0, return_dict=True)["l1"])  # said once, not for ever
+
+
+def test_rounding_beyond_the_range_is_let_pass():
+    assert compiled().test_on_batch(np.clip(FLOATS * 1.0005, 0, 1.0005), return_dict=True)["l1"] < 1.0
+
+
+BAD = {
+    "another number of channels": (lambda: FLOATS[..., :1], r"\(batch, height, width, 3\)"),
+    "a batch of grey pictures": (lambda: FLOATS[..., 0], r"\(batch, height, width, 3\)"),
+    "int64": (lambda: IMAGES.astype(np.int64), "int64; expected uint8"),
+    "unknown key": (lambda: dict(image=FLOATS, ROI=ROI), "found the keys ROI, image"),
+    "no image": (lambda: dict(images=FLOATS), "found the keys images"),
+    "noisy without mask": (lambda: dict(image=FLOATS, noisy=FLOATS), "'noisy' and 'mask' belong together"),
+    "mask without noisy": (lambda: dict(image=FLOATS, mask=ROI), "'noisy' and 'mask' belong together"),
+    "roi of another size": (lambda: dict(image=FLOATS, roi=ROI[:, :8]), r"'roi' has the shape"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_batch_is_refused_in_one_line(case):
+    make, words = BAD[case]
+    model = compiled(run_eagerly=False)  # while it is traced, where Keras 2 makes another class of an error
+    for use in (model.fit, model.evaluate):
+        with pytest.raises(InputError, match=words) as raised:
+            use(flat(make()), verbose=0)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+def test_targets_and_weights_are_refused():
+    model = compiled()
+    with pytest.raises(InputError, match="targets are not taken"):
+        model.fit(FLOATS, FLOATS, verbose=0)
+    with pytest.raises(InputError, match="sample weights and class weights are not taken"):
+        model.fit(FLOATS, np.zeros(4), sample_weight=np.ones(4), verbose=0)
+    with pytest.raises(InputError, match="sample weights and class weights are not taken"):
+        model.fit(FLOATS, np.zeros(4), class_weight={0: 2.0}, verbose=0)
+
+
+# compile and the rest -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name,value,words", [
+    ("optimizer", "adam", "generator_optimizer"), ("loss", "mse", "objective=Loss"),
+    ("metrics", ["mae"], "model.metrics"),
+    ("loss_weights", [1.0], "objective=Loss"), ("weighted_metrics", ["mae"], "alike"), ("foo", 1, "no such argument"),
+    ("generator_optimizer", "adam", "keras.optimizers.Adam")])
+def test_what_compile_does_not_take_is_refused_by_name(name, value, words):
+    with pytest.raises(InputError, match=f"GRDNet.compile: {name}.*{words}"):
+        tiny().compile(**{name: value})
+    with pytest.raises(InputError, match="generator_optimizer = 'adam'"):
+        tiny().compile("adam", "mse")
+
+
+def test_what_compile_takes_of_keras_reaches_keras():
+    model = tiny()
+    model.compile(noise=NOISE, jit_compile=False, steps_per_execution=2)
+    assert model.fit(np.concatenate([FLOATS] * 2), batch_size=2, verbose=0).history["l1"][0] < 1.0
+    model.compile(run_eagerly=True)
+    assert model.run_eagerly
+
+
+def test_an_unknown_bottleneck_is_refused():
+    with pytest.raises(InputError, match="bottleneck = 'crea'; expected one of crae, drae"):
+        tiny(bottleneck="crea")
+
+
+def averaging(momentum=0.5):
+    return [keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=momentum) for _ in NETWORKS]
+
+
+def averages(model):
+    return {name: [np.array(v) for v in optimizer._model_variables_moving_average]
+            for name, optimizer in model.optimizers().items()}
+
+
+def test_averages_of_keras_optimizers_end_in_all_networks():
+    """`use_ema` as Keras has it: when fit ends, every network holds the average of its weights."""
+    model = tiny()
+    model.compile(*averaging(), noise=NOISE, run_eagerly=True)
+    model.fit(FLOATS, batch_size=2, verbose=0)
+    for name, expected in averages(model).items():
+        for weight, mean in zip(getattr(model, name).trainable_variables, expected):
+            assert np.array_equal(weight, mean), name
+
+
+def test_optimizers_that_follow_average_as_their_leader():
+    model = tiny()
+    model.compile(keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.7))
+    assert [(o.use_ema, o.ema_momentum) for o in model.optimizers().values()] == [(True, 0.7)] * 3
+
+
+@pytest.mark.skipif(not KERAS_3, reason="SwapEMAWeights came with Keras 3")
+def test_swap_ema_weights_swaps_all_networks():
+    model = tiny()
+    model.compile(*averaging(), noise=NOISE, run_eagerly=True)
+    seen = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            seen.update({name: [np.array(w) for w in getattr(model, name).trainable_variables] for name in NETWORKS})
+
+    class Before(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.average = averages(model)
+
+    before = Before()
+    model.fit(FLOATS, batch_size=2, verbose=0, validation_data=(FLOATS, None),
+              callbacks=[before, keras.callbacks.SwapEMAWeights(), Look()])
+    for name in NETWORKS:
+        for weight, mean in zip(seen[name], before.average[name]):
+            np.testing.assert_allclose(weight, mean, atol=1e-6)
+
+
+def test_tiles_are_traced_once_for_each_size():
+    model, traces = tiny(), []
+    call = model.generator.reconstruct
+    model.generator.reconstruct = lambda *a, **k: traces.append(1) or call(*a, **k)
+    pictures = np.random.default_rng(0).random((2, 22, 45, 3), np.float32)
+    for _ in range(3):
+        model.predict_tiled(pictures, overlap=6, batch=3)
+        model.predict_tiled(FLOATS)  # one tile a picture, the same size
+    assert len(traces) == 1
+    model.predict_tiled(pictures, tile=8, overlap=2)
+    assert len(traces) == 2
+
+
+def test_pictures_of_whole_numbers_are_tiled_as_those_of_floats():
+    model = tiny()
+    for a, b in zip(model.predict_tiled(IMAGES), model.predict_tiled(FLOATS)):
+        np.testing.assert_allclose(a, b, atol=1e-6)

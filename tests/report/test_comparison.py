@@ -1,0 +1,90 @@
+"""Runs side by side: what differs is found, seeds are averaged, runs judged on other pictures are named."""
+import json
+import os
+
+import pytest
+from browser import in_browser
+
+import evaluate
+from grdnet_tf import config as configuration
+from grdnet_tf.errors import InputError
+from grdnet_tf.report import comparison
+from grdnet_tf.training import run_folder
+
+
+def make(folder, image, pixel, *options, n_images=10, reading=""):
+    """A run folder with its configuration and a report, as evaluate.py leaves it."""
+    config = configuration.load_config(None, ["data.root=/data/pill", *options])
+    run_folder.create_run(str(folder), config)
+    figures = {key + suffix: 0.5 for key in comparison.KEYS for suffix in ("", "_roi")}
+    figures.update({"image_auroc" + reading: image, "pixel_auroc" + reading: pixel})
+    report = dict(figures, data=config.data.root, split="test", roi="auto", tiles=None, n_images=n_images,
+                  n_defective=5, n_defective_roi=4 if reading else None)
+    os.makedirs(folder / "evaluation")
+    json.dump(report, open(folder / "evaluation" / "report.json", "w", encoding="utf-8"))
+    return str(folder)
+
+
+@pytest.fixture
+def four(tmp_path):
+    return [make(tmp_path / "a", 0.90, 0.80, "train.epochs=10", "train.seed=0"),
+            make(tmp_path / "b", 0.94, 0.90, "train.epochs=10", "train.seed=1", "data.cache=none"),
+            make(tmp_path / "c", 0.99, None, "train.epochs=35", "train.seed=0"),
+            make(tmp_path / "d", 0.70, 0.60, "train.epochs=35", "data.root=/data/nut")]
+
+
+def test_table_page_and_json(four, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert evaluate.main(["--compare", *four, "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "data", "seed", "epochs", *comparison.KEYS]
+    assert lines[2].split()[:5] == ["b", "pill", "1", "10", "0.940"]
+    assert lines[3].split()[7] == "–"
+    content = json.load(open(out / "comparison.json", encoding="utf-8"))
+    assert content["differing"] == ["train.epochs"] and content["warnings"] == []
+    assert [run["figures"]["image_auroc"] for run in content["runs"]] == [0.9, 0.94, 0.99, 0.7]
+    text = open(out / "comparison.html", encoding="utf-8").read()
+    assert "<b>0.9900</b>" in text and "<b>0.9400</b>" not in text and "{{" not in text
+    assert 'href="../a/evaluation/report.html"' in text
+
+
+def test_pivot_averages_over_seeds(four):
+    entries = [comparison.read(run, {"data.root": "x", "train.epochs": epochs, "train.seed": seed})
+               for run, epochs, seed in zip(four, (10, 10, 35, 35), (0, 1, 0, 0))]
+    assert comparison.pivot(entries) == [["data", "epochs 10", "epochs 35"],
+                                         ["pill", "92.0 (85.0), 2 runs", "99.0 (–)"],  # (90 + 94) / 2, (80 + 90) / 2
+                                         ["nut", "–", "70.0 (60.0)"]]
+
+
+def test_roi_figures_are_compared_if_all_have_them(tmp_path):
+    both = [make(tmp_path / name, 0.9, 0.8, reading="_roi") for name in "ab"]
+    entries = [comparison.read(run, {}) for run in both]
+    assert comparison.lines(entries)[0][-6] == "image_auroc_roi" and comparison.lines(entries)[1][-6] == "0.900"
+    mixed = entries + [comparison.read(make(tmp_path / "c", 0.7, 0.6), {})]
+    assert comparison.lines(mixed)[0][-6] == "image_auroc"
+
+
+def test_other_pictures_are_named(tmp_path, capsys):
+    both = [make(tmp_path / "a", 0.9, 0.8), make(tmp_path / "b", 0.9, 0.8, n_images=11)]
+    assert evaluate.main(["--compare", *both, "--out", str(tmp_path / "out")]) == 0
+    assert f"warning: {both[1]}: n_images is 11, but 10 in {both[0]}" in capsys.readouterr().err
+
+
+def test_a_run_that_was_not_evaluated_is_named(tmp_path, capsys):
+    run_folder.create_run(str(tmp_path / "a"), configuration.load_config())
+    assert evaluate.main(["--compare", str(tmp_path / "a")]) == 2
+    assert "run evaluate.py --run" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no run here"):
+        run_folder.read_config(str(tmp_path / "nothing"))
+    with pytest.raises(SystemExit):
+        evaluate.main(["--compare", "a", "--run", "b"])
+
+
+def test_the_page_sorts_in_a_browser(four, tmp_path):
+    entries = [comparison.read(run, {"train.epochs": 10}) for run in four]
+    found = in_browser(tmp_path, comparison.build(entries, str(tmp_path)), """
+        const table = document.querySelector('table');
+        const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
+        const before = names(); table.querySelectorAll('th')[3].click(); const down = names();
+        table.querySelectorAll('th')[3].click(); return {before, down, up: names()};""")
+    assert found == {"before": ["a", "b", "c", "d"], "down": ["c", "b", "a", "d"], "up": ["d", "a", "b", "c"]}

@@ -1,0 +1,35 @@
+"""The inference half: it detects as the trained model, without what only training needs."""
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_served import SIZE, random_model
+
+from grdnet_tf.model.grdnet import GRDNet
+from grdnet_tf.serving import folding, selftest
+
+
+@pytest.mark.parametrize("options", [
+    dict(), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False), dict(stem=4, blocks=2),
+    dict(segmenter_stride=2, segmenter_difference=True), dict(channels=1, second_encoder=False)], ids=str)
+def test_the_inference_half_detects_as_the_trained_model(options):
+    trained = random_model(**options)
+    half = folding.inference_half(trained)
+    images = selftest.test_pictures(*SIZE, trained.channels)[0] / np.float32(255)
+    for ours, theirs in zip(half(images), trained(images)):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert np.ptp(trained(images).anomaly_map) > 0.01  # the pixels are told apart at all
+    assert half.discriminator is None and half.generator.encoder_hat is None
+    assert not any("moving" in weight.name or "gamma" in weight.name for weight in half.weights)
+    assert folding.parameters(half) == sum(int(np.prod(weight.shape)) for weight in half.weights)
+
+
+def test_a_model_knows_every_argument_that_it_was_built_with():
+    arguments = set(inspect.signature(GRDNet.__init__).parameters) - {"self", "name"}
+    assert set(random_model().architecture) == arguments  # one left out would be lost in the inference half
+
+
+def test_the_inference_half_takes_another_picture_size(model):
+    half = folding.inference_half(model, (16, 24))
+    assert half.image_size == (16, 24) and half(tf.zeros((1, 16, 24, 3))).anomaly_map.shape == (1, 16, 24, 1)

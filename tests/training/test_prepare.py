@@ -1,0 +1,37 @@
+"""What a run trains on: measured once, and compared with what it will be tested on."""
+import shutil
+
+from tiny_training import FREE, arguments, rows
+
+import train
+from grdnet_tf.config import load_config
+from grdnet_tf.training import prepare, run_folder
+
+
+def test_the_orientation_is_measured_once_and_kept(discs, tiny_config, tmp_path, capsys):
+    """Of the discs on a gradient from top to bottom some turns are natural, upside down is not."""
+    run = tmp_path / "run"
+    given = [*arguments(discs, run, tiny_config), *FREE, "--set", "data.orientation=measured"]
+    assert train.main([*given, "--epochs", "1"]) == 0
+    stored = run_folder.read_config(str(run)).data
+    assert stored.flip_horizontal and not stored.flip_vertical and 0 < stored.rotation < load_config().data.rotation
+    assert train.main([*given, "--epochs", "2", "--resume"]) == 0
+    assert run_folder.read_config(str(run)).data == stored and len(rows(run)) == 2
+    assert train.main(["--run", str(run), "--resume", "--set", "data.rotation=1.5"]) == 2
+    assert "--resume: data.rotation = 1.5" in capsys.readouterr().err
+
+
+def test_too_few_pictures_to_measure_the_orientation_are_named(discs, tiny_config, caplog):
+    config = load_config(tiny_config, [f"data.root={discs}", "data.held_out=0.5", "data.orientation=measured"])
+    assert prepare.oriented(config, prepare.training_data(config)) == config
+    assert "7 pictures" in caplog.text
+
+
+def test_pictures_that_are_tested_on_what_was_learnt_are_named(discs, tmp_path, caplog):
+    copy = tmp_path / "data"
+    shutil.copytree(discs, copy)
+    (copy / "test" / "good").mkdir(parents=True)
+    shutil.copy(copy / "train" / "good" / "03.png", copy / "test" / "good" / "seen.png")
+    prepare.training_data(load_config(overrides=[f"data.root={copy}"]))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1 and "03.png" in warnings[0] and "seen.png" in warnings[0]

@@ -1,0 +1,79 @@
+"""A run goes on to the same bits after a real kill, and only as the run that it was."""
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+from tiny_training import arguments, complete, rows, start, summary
+
+import train
+from grdnet_tf.storage import read_arrays
+
+
+def wait_for_checkpoint(run, least_step, process):
+    """Until a checkpoint of at least that step lies there."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        folder = run / "checkpoints"
+        names = sorted(folder.glob("step-*.npz")) if folder.is_dir() else []
+        if names and int(names[-1].stem.split("-")[1]) >= least_step:
+            return
+        time.sleep(0.002)
+    pytest.fail(f"no checkpoint of step {least_step} or later: {process.communicate()[0]}")
+
+
+@pytest.mark.parametrize("number, least_step, code", [(signal.SIGKILL, 6, -9), (signal.SIGTERM, 1, 143)])
+def test_a_killed_run_resumes_to_the_same_bits(finished, discs, tiny_config, tmp_path, number, least_step, code):
+    run = tmp_path / "killed"
+    process = start(*arguments(discs, run, tiny_config))
+    wait_for_checkpoint(run, least_step, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    assert not (run / "summary.json").exists()
+    output = complete("--run", str(run), "--resume")
+    assert summary(run)["weights_sha256"] == summary(finished)["weights_sha256"], output
+    assert rows(run) == rows(finished)
+    best = [read_arrays(str(r / "best" / "weights.npz"))[0] for r in (run, finished)]
+    assert all(np.array_equal(best[0][name], best[1][name]) for name in best[1])
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, tmp_path):
+    run = tmp_path / "copy"
+    shutil.copytree(finished, run)
+    (run / "summary.json").unlink()
+    newest = run / "checkpoints" / "step-000000015.npz"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    output = complete("--run", str(run), "--resume")
+    assert "step-000000015.npz: damaged" in output and "going back to the checkpoint before" in output
+    assert summary(run)["weights_sha256"] == summary(finished)["weights_sha256"]
+
+
+def test_a_finished_run_can_go_on_for_more_epochs(finished, tmp_path):
+    run = tmp_path / "longer"
+    shutil.copytree(finished, run)
+    complete("--run", str(run), "--resume", "--epochs", "4")
+    assert len(rows(run)) == 4 and rows(run)[:3] == rows(finished)
+
+
+@pytest.mark.parametrize("extra, words", [
+    (["--set", "network.latent=5"], ["network.latent", "another architecture"]),
+    (["--set", "train.learning_rate=1"], ["train.learning_rate", "may change"])])
+def test_resume_refuses_another_run(finished, extra, words, capsys):
+    assert train.main(["--run", str(finished), "--resume", *extra]) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words) and message.count("\n") == 1
+
+
+def test_resume_refuses_other_pictures(finished, discs, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(discs, other)
+    (other / "train" / "good" / "00.png").unlink()
+    output = complete("--run", str(finished), "--resume", "--data", str(other), "--epochs", "9", code=2)
+    assert "error: --resume: the pictures in train/good are not those" in output
+
+
+def test_resume_without_a_run(tmp_path, capsys):
+    assert train.main(["--run", str(tmp_path / "nothing"), "--resume"]) == 2
+    assert "nothing: no run here" in capsys.readouterr().err
