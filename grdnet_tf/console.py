@@ -8,7 +8,7 @@ from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 def ended(action) -> int:
     """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
 
-    A file that the system refuses is the user's to mend; 128 + the signal after Ctrl-C and its siblings.
+    A file that the system refuses is the user's to mend; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
@@ -27,8 +27,8 @@ def ended(action) -> int:
     except OSError as error:
         print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as error:
-        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:  # a run that has saved itself says at which step, and which signal it was
+        print(f"stopped: {error}" if str(error) else "stopped: interrupted", file=sys.stderr)
         return getattr(error, "status", 130)
 
 

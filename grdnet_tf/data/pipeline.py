@@ -12,9 +12,7 @@ records: the stream can start at any step, at no cost, and depends neither on pa
 from __future__ import annotations
 
 import logging
-import math
 import os
-import weakref
 from typing import Callable, List, Optional, Sequence
 
 import numpy as np
@@ -23,6 +21,7 @@ import tensorflow as tf
 from ..errors import InputError
 from ..options import Data
 from .augmentation import augment_batch
+from .cache import PictureCache, gigabytes_kept, parts_kept
 from .decoding import Size, as_pair, load_image, load_mask, read_image, read_region, resize
 from .files import BadImage, read_picture
 from .records import Record
@@ -163,29 +162,15 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
     return _with_options(dataset.batch(batch_size).prefetch(PREFETCH))
 
 
-def gigabytes_kept(records: Sequence[Record], data: Data, channels: int, depth: int, taken: float = 0.0) -> float:
-    """What the integers of these pictures take in RAM; 0 where `data.cache` says that they are read in every pass."""
-    size = sum(math.prod(shape) * dtype.size for shape, dtype in _parts(records, data, channels, depth))
-    gigabytes = len(records) * size / 1e9
-    kept = data.cache == "ram" or (data.cache == "auto" and gigabytes + taken <= data.cache_gb)
-    return gigabytes if kept else 0.0
-
-
 def check_files(records: Sequence[Record], data: Data, channels: int, depth: int) -> None:
     """InputError naming the first file of `records` that cannot be loaded (any more)."""
     _name_bad_file(records, _integers(records, data, channels, depth), data.image_size, channels)
 
 
-def _parts(records, data, channels, depth):
-    """[(shape, type)] of what is kept of a picture: its integers, and its ROI if any picture has one."""
-    parts = [((*as_pair(data.image_size), channels), {8: tf.uint8, 16: tf.uint16}[depth])]
-    return parts + [((*as_pair(data.image_size), 1), tf.uint8)] * any(record.roi for record in records)
-
-
 def _integers(records, data, channels, depth):
-    """Function from an index to the picture's `_parts`."""
+    """Function from an index to the picture's `parts_kept`."""
     load = _loader(records, data.image_size, channels)
-    parts = _parts(records, data, channels, depth)
+    parts = parts_kept(records, data, channels, depth)
     dtype = parts[0][1]
 
     def integers(index):
@@ -210,7 +195,7 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
         samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
         return samples.batch(batch_size, drop_remainder)
 
-    kept = _Cache(len(records), *zip(*_parts(records, data, channels, depth)))
+    kept = PictureCache(len(records), *zip(*parts_kept(records, data, channels, depth)))
     try:
         kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
     except tf.errors.OpError:
@@ -218,36 +203,6 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
         raise
     return samples.batch(batch_size, drop_remainder).map(
         lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
-
-
-class _Cache:
-    """One integer array (N, H, W, C) for all pictures, and one for the ROIs if there are any.
-
-    A NumPy array behind a host function: a captured tensor of gigabytes is copied whenever tf.data rewrites its graph
-    (for each iterator, replica or deterministic run), measured at 2 s a gigabyte and twice the memory.
-    """
-
-    def __init__(self, n, shapes, dtypes):
-        self.shapes, self.dtypes = shapes, dtypes
-        self.arrays = [np.empty((n, *shape), dtype.as_numpy_dtype) for shape, dtype in zip(shapes, self.dtypes)]
-
-    def fill(self, dataset):
-        position = 0
-        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
-            for array, part in zip(self.arrays, parts):
-                array[position:position + len(part)] = part
-            position += len(parts[0])
-
-    def gather(self, indices):
-        """Batches of what lies at `indices`, as an op of the graph being built, which keeps this cache alive.
-
-        TensorFlow never forgets a host function, so the function holds the arrays weakly and the graph owns them: they
-        go when the data set goes, else every data set would leave its gigabytes behind.
-        """
-        tf.compat.v1.get_default_graph().grdnet_cache = self
-        weakly = weakref.ref(self)
-        found = tf.numpy_function(lambda i: [array[i] for array in weakly().arrays], [indices], self.dtypes)
-        return [tf.ensure_shape(part, (indices.shape[0], *shape)) for part, shape in zip(found, self.shapes)]
 
 
 def _name_bad_file(records, integers, image_size, channels):

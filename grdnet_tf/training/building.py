@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from ..config import FITTED, Config
 from ..data import pipeline
+from ..data.cache import gigabytes_kept
 from ..defects import perturb, sources
 from ..errors import InputError
 from ..model.grdnet import GRDNet
@@ -96,7 +97,7 @@ def training_stream(model, config, data) -> pipeline.TrainingStream:
     """The batches that the run trains on. Noise is made in it, or in the step where there is an accelerator for it."""
     place = config.noise.place
     on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
-    taken = pipeline.gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
+    taken = gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
     return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed, taken=taken,
                                    **_picture_options(config, data))
 

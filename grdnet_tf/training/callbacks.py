@@ -269,3 +269,5 @@ class Best(keras.callbacks.Callback):
 
     def restore(self, state):
         self.value, self.epoch, self.wait = state["value"], state["epoch"], state["wait"]
+        if self.value is not None and not math.isfinite(self.value):  # older versions took the first one, whatever it was
+            self.value = None

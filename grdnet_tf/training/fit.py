@@ -3,7 +3,6 @@ import logging
 import math
 import os
 import sys
-from contextlib import ExitStack
 
 import tensorflow as tf
 
@@ -20,42 +19,39 @@ logger = logging.getLogger(__name__)
 
 def run(config, data, folder: str, go_on: bool) -> int:
     """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
-    return {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method](config, data, folder, go_on)
+    method = {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method]
+    with run_folder.locked(run_folder.worker_folder(folder, config)):
+        return method(config, data, folder, go_on)
 
 
 def by_steps(config, data, folder: str, go_on: bool) -> int:
-    """Train into `folder` and write summary.json; exit status. `go_on`: from the newest checkpoint, from step 0
-    without one.
+    """Train into `folder` and write summary.json; exit status.
 
-    `data` is `prepare.training_data(config)`.
+    `go_on`: from the newest checkpoint, or from step 0 where there is none. `data` is `prepare.training_data(config)`.
 
     Of several workers the first writes to `folder`, the others beside it: all must take part in saving, as what is
     summed over replicas is summed when it is read. All of them resume from the first one's checkpoints.
     Raises: signals.Interrupted after a signal, with a checkpoint of the last step.
     """
     own = run_folder.worker_folder(folder, config)
-    with ExitStack() as held:
-        if go_on:
-            held.enter_context(run_folder.locked(own))
-        strategy = building.set_up(config)
-        with strategy.scope():
-            model = building.build_model(config)
-            steps = building.compile_model(model, config, data)
-        stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
-        if not go_on:
-            held.enter_context(run_folder.locked(own))  # makes the folder: the last of what can fail for a wrong setting
-        if not run_folder.is_begun(own):
-            run_folder.create_run(own, config, data.recorded)
-        parts = make_callbacks(model, config, data, stream, held_out, own, steps, held.enter_context(Signals()))
+    strategy = building.set_up(config)
+    with strategy.scope():
+        model = building.build_model(config)
+        steps = building.compile_model(model, config, data)
+    stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
+    if not (go_on and run_folder.is_begun(own)):
+        run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
+    with Signals() as signals:
+        parts = make_callbacks(model, config, data, stream, held_out, own, steps, signals)
         if go_on:
             take_up(model, config, data, parts, folder, own)
         train(model, config, data, stream, held_out, parts, steps)
         keeper, best = parts[-1], parts[-1].parts["best"]
         if best.value is None:
-            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number in any epoch: none is the best")
+            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch: none is the best")
         write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
     if keeper.finished:
-        logger.info("stopped early: %d epochs without a better %s; with --resume, more --epochs or another "
+        logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
                     "train.early_stopping goes on", best.wait, config.train.monitor)
     logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, best.value, best.epoch, own)
     return 0
@@ -66,7 +62,6 @@ def take_up(model, config, data, parts, folder, own):
     keeper = parts[-1]
     for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
         logger.warning("--resume: %s", line)
-    run_folder.clear_leftovers(own)
     run_folder.write_config(own, config)
     if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
         recorded.write(own, data.recorded)
@@ -81,7 +76,7 @@ def train(model, config, data, stream, held_out, parts, steps):
     try:
         while not keeper.finished and keeper.epoch < config.train.epochs:
             if keeper.step == steps:
-                end_epoch(model, held_out, parts, keeper.epoch)
+                end_epoch(model, held_out, parts, keeper.epoch, config.train.epochs)
             else:
                 fit_span(model, config, stream, held_out, parts, steps, keeper.epoch, keeper.step)
     except tf.errors.OpError:  # TensorFlow does not say which file it was
@@ -90,8 +85,7 @@ def train(model, config, data, stream, held_out, parts, steps):
         try:
             check_files(read, config.data, data.channels, data.depth)
         except InputError as error:
-            raise InputError(f"{error}; stopped after step {keeper.position}: once the file is back, --resume goes "
-                             "on") from None
+            raise InputError(f"{error}; stopped after step {keeper.position}: once the file is back, --resume goes on") from None
         raise
 
 
@@ -126,11 +120,12 @@ def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
               steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts, verbose=_verbose())
 
 
-def end_epoch(model, held_out, parts, epoch):
+def end_epoch(model, held_out, parts, epoch, epochs):
     """What follows an epoch's last step, for a run that was interrupted there: as `fit` does it."""
     keeper = parts[-1]
     for part in parts:
         part.set_model(model)
+        part.set_params({"epochs": epochs})
     sums, model.stop_training = keeper.sums, False
     keeper.restore_sums()
     logs = {name: float(tracker.result()) for name, tracker in model.trackers.items()}

@@ -129,7 +129,7 @@ class ExactResume(keras.callbacks.Callback):
             self.save()
 
     def end(self):
-        raise Interrupted(self.signals.number, f"stopped after step {self.position}; --resume goes on")
+        raise Interrupted(self.signals.number, f"after step {self.position}; --resume goes on")
 
     def restore_sums(self):
         """Give a half epoch its sums back: Keras has just reset them."""
@@ -171,7 +171,7 @@ class ExactResume(keras.callbacks.Callback):
 
 
 def _counts(model):
-    return [int(optimizer.iterations) for optimizer in model.optimizers().values()]
+    return [int(optimizer.iterations.numpy()) for optimizer in model.optimizers().values()]
 
 
 class SameData:

@@ -13,11 +13,12 @@ from typing import Optional
 
 from .. import config as configuration
 from ..errors import InputError
-from ..storage import lock, sweep, write_json, write_text
+from ..locking import lock
+from ..storage import write_json, write_text
 from . import recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
-ENVIRONMENT, LOCK, LEFTOVER = "environment.json", ".grdnet.lock", ".tmp"
+ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
 
 
 def check_new(folder: str) -> None:
@@ -36,7 +37,7 @@ def is_begun(folder: str) -> bool:
 
 def _only_begun(folder):
     """Whether all in the folder is what making a run leaves when it is cut off."""
-    parts = {"": {ENVIRONMENT, recorded.FILE, LOCK}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
+    parts = {"": {ENVIRONMENT, LOCK, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
@@ -46,19 +47,17 @@ def _only_begun(folder):
 
 @contextlib.contextmanager
 def locked(folder: str):
-    """The run in `folder`, made if it is missing, for this process alone; InputError while another one has it."""
+    """The run in `folder`, which is made if it is missing, for this process alone; InputError while another has it."""
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    with lock(os.path.join(folder, LOCK)):
-        yield
-
-
-def clear_leftovers(folder: str) -> None:
-    """Remove what a process that was killed while it wrote has left."""
-    for part in (folder, os.path.join(folder, CHECKPOINTS), os.path.join(folder, os.path.dirname(BEST))):
-        sweep(part)
+    try:
+        with lock(os.path.join(folder, LOCK)):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # if no run was begun in it
 
 
 def forget_summary(folder: str) -> None:
@@ -100,7 +99,6 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
             os.makedirs(os.path.join(folder, part), exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    clear_leftovers(folder)
     write_json(os.path.join(folder, ENVIRONMENT), environment())
     if data is not None:
         recorded.write(folder, data)
@@ -147,15 +145,12 @@ def read_config(folder: str):
     path = os.path.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
-    missing = [name for name in configuration.SECTIONS if f"\n{name}:" not in "\n" + _text(path)]
-    if missing:  # it is always written in full: what is gone would quietly be the defaults'
-        raise InputError(f"{path}: damaged: no section {missing[0]}")
-    return configuration.load_config(path)
-
-
-def _text(path):
     with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read()
+        sections = {line.partition(":")[0] for line in stream}
+    for name in ("data", "noise", "validation", "network", "loss", "train"):
+        if name not in sections:  # it is always written in full: what is gone would quietly be the defaults
+            raise InputError(f"{path}: damaged: there is no section {name}")
+    return configuration.load_config(path)
 
 
 def read_summary(folder: str) -> dict:

@@ -9,7 +9,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the training: the message is the user's line, `status` the exit status, 128 + the signal."""
 
     def __init__(self, number, what):
-        super().__init__(f"{signal.Signals(number).name}: {what}")
+        super().__init__(f"{signal.Signals(number).name} {what}")
         self.status = 128 + number
 
 

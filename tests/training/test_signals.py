@@ -54,7 +54,7 @@ def test_a_signal_saves_the_step_that_is_over(data, tmp_path, name, status):
     _, error = process.communicate(timeout=300)
     line = last_line(error)
     assert process.returncode == status, error
-    assert line.startswith(f"interrupted: {name}: stopped after step ") and line.endswith("--resume goes on")
+    assert line.startswith(f"stopped: {name} after step ") and line.endswith("--resume goes on")
     assert "Traceback" not in error
     newest = sorted(os.listdir(run / "checkpoints"))[-1]
     assert int(newest[5:-4]) == int(line.split("step ")[1].split(";")[0]) >= 3
@@ -98,7 +98,7 @@ def test_a_signal_before_the_first_step_ends_at_once(data, tmp_path):
     wait_for(run / "config.yaml", process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped after step " in last_line(error), error
+    assert process.returncode == 130 and "after step 0; --resume goes on" in last_line(error), error
     assert "Traceback" not in error
     process = begin("--run", str(run), "--resume")
     assert process.wait(600) == 0 and (run / "summary.json").exists()
