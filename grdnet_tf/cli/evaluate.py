@@ -75,7 +75,7 @@ def run(arguments) -> int:
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level, pixel_level = (thresholds.get(name + ("_roi" if has_roi else ""), {}).get("value") for name in ("image", "pixel"))
+    level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
     def drawn():
         for seen in predictor.scan(chosen):
