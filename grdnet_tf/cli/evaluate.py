@@ -25,8 +25,8 @@ def parse(argv):
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
-                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run held "
-                        "out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run "
+                        "held out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
     parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the least region that counts")
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")

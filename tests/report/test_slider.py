@@ -70,8 +70,8 @@ class Browser:
                 self.say("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
     def click(self, selector):
-        x, y = self.value("(() => { const e = document.querySelector(%s); e.scrollIntoView({block: 'center'}); const b = "
-                          "e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        x, y = self.value("""(() => { const e = document.querySelector(%s); e.scrollIntoView({block: 'center'});
+            const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"""
                           % json.dumps(selector))
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.say("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
@@ -173,7 +173,8 @@ def test_arrow_keys_move_counts_line_gallery_and_command(browser):
     assert shift == pytest.approx(44 + 0.47 * 634)  # the axis runs from 44 to 678
     wrong = browser.value("[...document.querySelectorAll('td[data-type]')].map(e => e.textContent)")
     assert wrong == ["25.0 % (1 of 4)", "25.0 % (1 of 4)"]
-    assert "1 of 4 defective missed" in browser.value("document.querySelector('.slider').getAttribute('aria-valuetext')")
+    spoken = browser.value("document.querySelector('.slider').getAttribute('aria-valuetext')")
+    assert spoken == "0.47: 1 of 4 good rejected, 1 of 4 defective missed"
     browser.key("Home", 36)
     assert browser.value(LIVE)["rejected"] == "4"  # everything is above 0
     browser.click(".restore")
@@ -181,8 +182,8 @@ def test_arrow_keys_move_counts_line_gallery_and_command(browser):
 
 
 def test_the_slider_stands_under_its_line_and_nothing_else_moves(browser):
-    places = """(() => { const s = document.querySelector('.slider').getBoundingClientRect(), v = document.querySelector(
-        '.slider').value / 1000, l = document.querySelector('.tried-line').getBoundingClientRect();
+    places = """(() => { const e = document.querySelector('.slider'), s = e.getBoundingClientRect(),
+        v = e.value / 1000, l = document.querySelector('.tried-line').getBoundingClientRect();
         return [s.left + 8 + v * (s.width - 16), l.left + l.width / 2]; })()"""
     boxes = """['.claims', '.figures', '#gallery', '.confusion', '.command'].map(s => {
         const b = document.querySelector(s).getBoundingClientRect(); return [b.left, b.top + scrollY, b.width]; })"""
@@ -207,7 +208,8 @@ def test_a_typed_threshold_filters_live_and_can_be_linked_to(browser):
 
 def test_red_outlines_only_where_the_verdict_is_red(browser):
     shown = """Object.fromEntries([...document.querySelectorAll('.shot')].map(e => [
-               e.querySelector('.words').lastChild.textContent, getComputedStyle(e.querySelector('.of-found')).display !== 'none']))"""
+               e.querySelector('.words').lastChild.textContent,
+               getComputedStyle(e.querySelector('.of-found')).display !== 'none']))"""
     first = browser.value(shown)
     assert {name for name, red in first.items() if red} == {"good/3.png", "spot/6.png", "spot/7.png"}  # above 0.5
     browser.value("document.querySelector('.slider').focus()")
@@ -217,8 +219,8 @@ def test_red_outlines_only_where_the_verdict_is_red(browser):
 
 def middle(browser, name):
     """The colour beside the middle of a picture in the gallery."""
-    x, y = browser.value("""(() => { const e = [...document.querySelectorAll('.shot')].find(s => s.querySelector('.words')
-        .lastChild.textContent === %s).querySelector('.stage'); e.scrollIntoView({block: 'center'});
+    x, y = browser.value("""(() => { const e = [...document.querySelectorAll('.shot')].find(s => s
+        .querySelector('.words').lastChild.textContent === %s).querySelector('.stage'); e.scrollIntoView({block: 'center'});
         const b = e.getBoundingClientRect(); return [b.x + b.width * 0.45, b.y + b.height * 0.45]; })()"""
                          % json.dumps(name))
     return browser.screen()[round(y), round(x)]
