@@ -26,23 +26,24 @@ START = ("import fcntl, os, sys\nr, w = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) 
 class Browser:
     """A page in Chromium, over the DevTools protocol: `say` commands, `value` of JavaScript, keys and clicks."""
 
-    def __init__(self, folder, width=1400, height=1000):
+    def __init__(self, folder):
         theirs_in, self.out = os.pipe()
         self.read, theirs_out = os.pipe()
         self.buffer, self.number, self.session, self.errors = b"", 0, None, []
         command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
-                   "--disable-background-networking", "--remote-debugging-pipe", f"--window-size={width},{height}",
-                   f"--user-data-dir={folder}"]
+                   "--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={folder}"]
         self.process = subprocess.Popen([sys.executable, "-c", START, str(theirs_in), str(theirs_out), *command],
                                         pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)
 
-    def open(self, url):
+    def open(self, url, width=1400):
+        self.session, self.errors = None, []
         target = self.say("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.say("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.say("Page.enable")
         self.say("Runtime.enable")
+        self.say("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
         self.say("Page.navigate", url=url)
         while self._answer().get("method") != "Page.loadEventFired":
             pass
@@ -130,18 +131,22 @@ def text():
     return page.build(made, {row.path: shot(row.score) for row in made.rows})
 
 
-@pytest.fixture
-def browser(text, tmp_path):
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
     if CHROMIUM is None:
         pytest.skip("no Chromium on the PATH")
+    made = Browser(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(chromium, text, tmp_path):
+    """The browser with a fresh report.html; an error of its script fails the test."""
     (tmp_path / "report.html").write_text(text, encoding="utf-8")
-    made = Browser(tmp_path / "profile")
-    try:
-        made.open((tmp_path / "report.html").as_uri())
-        yield made
-        assert made.errors == []
-    finally:
-        made.close()
+    chromium.open((tmp_path / "report.html").as_uri())
+    yield chromium
+    assert chromium.errors == []
 
 
 LIVE = """Object.fromEntries([...document.querySelectorAll('[data-live]')].map(e => [e.dataset.live, e.textContent]))"""
@@ -259,20 +264,14 @@ def test_the_page_tells_of_nobodys_disk_and_is_one_file(text):
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text) and "@import" not in text
 
 
-def test_without_a_threshold_one_can_still_be_tried(tmp_path):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH")
+def test_without_a_threshold_one_can_still_be_tried_on_a_phone(chromium, tmp_path):
     rows = evaluation().rows
     report = dict(figures.summarise(rows, {}, {}, False, resamples=5), warnings=[])
     made = page.build(Evaluation(report, rows), {rows[0].path: shot(0.1)})
     (tmp_path / "report.html").write_text(made, encoding="utf-8")
-    browser = Browser(tmp_path / "profile", width=400)
-    try:
-        browser.open((tmp_path / "report.html").as_uri())
-        assert browser.value(LIVE)["rejected"] == "–" and browser.value(LIVE)["state"] == "none is stored"
-        browser.value("document.querySelector('.slider').focus()")
-        browser.key("Home", 36)
-        assert browser.value(LIVE)["rejected"] == "4" and browser.errors == []
-        assert browser.value("document.documentElement.scrollWidth <= innerWidth")
-    finally:
-        browser.close()
+    chromium.open((tmp_path / "report.html").as_uri(), width=400)
+    assert chromium.value(LIVE)["rejected"] == "–" and chromium.value(LIVE)["state"] == "none is stored"
+    chromium.value("document.querySelector('.slider').focus()")
+    chromium.key("Home", 36)
+    assert chromium.value(LIVE)["rejected"] == "4" and chromium.errors == []
+    assert chromium.value("innerWidth === 400 && document.documentElement.scrollWidth <= 400")  # nothing sticks out
