@@ -205,4 +205,4 @@ class Train(Section):
     deterministic: StrictBool = option(False, "the same bits in every run, slower")
     strategy: choice("none", "mirrored", "multiworker") = option(
         "none", "mirrored: all GPUs of this machine; multiworker: several machines")
-    image_every: whole() = option(5, "epochs between picture strips in TensorBoard, beside the first and the last; 0: none")
+    image_every: whole() = option(5, "epochs between picture strips in TensorBoard; the first and last have them too; 0: none")

@@ -25,8 +25,8 @@ def parse(argv):
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
-                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run held "
-                        "out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run "
+                        "held out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
@@ -77,7 +77,7 @@ def run(arguments) -> int:
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level, pixel_level = (thresholds.get(name + ("_roi" if has_roi else ""), {}).get("value") for name in ("image", "pixel"))
+    level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
     def drawn():
         for seen in predictor.scan(chosen):

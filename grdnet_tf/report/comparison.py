@@ -154,8 +154,9 @@ def _curves(entries, reading):
         found = [(name, curve) for name, curve in found if curve]
         if not found:
             continue
-        for title, x, y, labels, chance in (("ROC", "fpr", "tpr", ("false-reject rate", "found defects"), (0, 1)),
-                                            ("Precision and recall", "tpr", "precision", ("recall", "precision"), None)):
+        for title, x, y, labels, chance in (
+                ("ROC", "fpr", "tpr", ("false-reject rate", "found defects"), (0, 1)),
+                ("Precision and recall", "tpr", "precision", ("recall", "precision"), None)):
             chart = charts.curves([(name, curve[x], curve[y]) for name, curve in found], *labels, chance)
             parts.append(f'<div class="chart"><h3>{title}: {escape(folder)}</h3>{chart}</div>')
     return "".join(parts)
