@@ -55,7 +55,7 @@ def suffix(entries) -> str:
 def lines(entries) -> List[List[str]]:
     """Table of the runs, its heading first: name, data, seed, what differs, figures."""
     keys, reading = differing(entries), suffix(entries)
-    rows = [["run", "data", "seed", *(key.split(".", 1)[1] for key in keys), *(key + reading for key in KEYS)]]
+    rows = [["run", "data", "seed", *(key.split(".", 1)[-1] for key in keys), *(key + reading for key in KEYS)]]
     for entry in entries:
         rows.append([_name(entry), _data(entry), str(entry.settings.get("train.seed", "")),
                      *(_shown(entry.settings.get(key)) for key in keys),
@@ -71,7 +71,7 @@ def pivot(entries) -> List[List[str]]:
     keys, reading = differing(entries), suffix(entries)
     cells, variants, folders = {}, [], []
     for entry in entries:
-        variant = ", ".join(f"{key.split('.', 1)[1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
+        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
         variants += [variant] if variant not in variants else []
         folders += [_data(entry)] if _data(entry) not in folders else []
         cells.setdefault((_data(entry), variant), []).append(entry.report)
