@@ -84,7 +84,7 @@ def test_the_page_sorts_in_a_browser(four, tmp_path):
     entries = [comparison.read(run, {"train.epochs": 10}) for run in four]
     found = in_browser(tmp_path, comparison.build(entries, str(tmp_path)), """
         const table = document.querySelector('.scroll table');
-        const column = [...table.querySelectorAll('th')].find(head => head.textContent.includes('image_auroc'));
+        const column = [...table.querySelectorAll('th')].find(head => head.textContent.includes('image auroc'));
         const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
         const before = names(); column.click(); const down = names();
         column.click(); return {before, down, up: names()};""")
