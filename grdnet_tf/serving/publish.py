@@ -102,8 +102,7 @@ def verify(folder: str) -> dict:
         if not all(isinstance(digest, str) for digest in listed.values()):
             raise TypeError("no digest")
         for name in sorted(set(listed) ^ set(present)):
-            raise ExportStopped(f"{os.path.join(folder, name)}: "
-                                f"{'missing' if name in listed else 'not in the manifest'}")
+            raise ExportStopped(f"{folder}{os.sep}{name}: {'missing' if name in listed else 'not in the manifest'}")
         for name, expected in listed.items():
             if file_sha256(os.path.join(folder, name)) != expected:
                 raise ExportStopped(f"{os.path.join(folder, name)}: not the file that the manifest lists")
