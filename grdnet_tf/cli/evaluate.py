@@ -4,7 +4,7 @@ import os
 import sys
 
 from .. import config as configuration
-from ..console import aligned, ended
+from ..console import aligned, ended, watched
 from ..data import selection
 from ..errors import InputError
 from ..report import report
@@ -71,8 +71,9 @@ def run(arguments) -> int:
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
-    result = measure.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
-                              thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
+    batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
+    result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
+                              min_area=arguments.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
@@ -80,7 +81,7 @@ def run(arguments) -> int:
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
     def drawn():
-        for seen in predictor.scan(chosen):
+        for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, arguments.min_area, level=level)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from ..baselines import padim, patchcore
 from ..baselines.features import Features
 from ..data import pipeline
+from ..console import Progress
 from ..errors import InputError
 from ..model.weights import network_arrays
 from ..storage import fingerprint, read_arrays, write_arrays, write_json
@@ -79,7 +80,7 @@ def _fit(config, features, batches):
     if config.method == "padim":
         return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, seed=seed)
     return patchcore.fit(features, batches, share=f.coreset, candidates=f.candidates, projection=f.projection,
-                         neighbours=f.neighbours, seed=seed, progress=_Progress("vectors of the bank"))
+                         neighbours=f.neighbours, seed=seed, progress=Progress("vectors of the bank"))
 
 
 def _detector(config, features, arrays, channels):
@@ -98,22 +99,8 @@ class _Batches:
     def __iter__(self):
         if not self.records:
             return
-        progress, started = _Progress("pictures"), time.monotonic()
+        progress, started = Progress("pictures"), time.monotonic()
         for number, batch in enumerate(pipeline.evaluation_dataset(self.records, **self.options)):
             yield batch
             progress(min((number + 1) * self.size, len(self.records)), len(self.records))
         self.seconds = time.monotonic() - started
-
-
-class _Progress:
-    """A line that is written over on a terminal; else one now and then."""
-
-    def __init__(self, what):
-        self.what, self.told = what, time.monotonic()
-
-    def __call__(self, done, total):
-        if sys.stderr.isatty():
-            print(f"\r{done} of {total} {self.what}", end="\n" if done == total else "", file=sys.stderr)
-        elif done == total or time.monotonic() - self.told > 10:
-            self.told = time.monotonic()
-            logger.info("%d of %d %s", done, total, self.what)
