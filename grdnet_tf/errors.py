@@ -1,4 +1,5 @@
 """The exceptions that a user meets: wrong input, training that cannot go on, an export that is not published."""
+import os
 
 
 class InputError(ValueError):
@@ -8,6 +9,9 @@ class InputError(ValueError):
     with status 2.
     """
 
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
+
 
 class TrainingStopped(RuntimeError):
     """Training cannot go on; the message says at which step and why. Earlier checkpoints are untouched."""
@@ -15,3 +19,8 @@ class TrainingStopped(RuntimeError):
 
 class ExportStopped(RuntimeError):
     """An export failed its own check; the message says which. Nothing was published, versions that were there stand."""
+
+
+def printable(path) -> str:
+    """A path or text as any UTF-8 file and terminal takes it: bytes of a name that are not UTF-8 as \\udcXX."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
