@@ -54,7 +54,7 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, "evaluation")
     report.check_target(out)
     root = arguments.data or config.data.root
-    records = selection.test_records(root, arguments.split, arguments.roi)
+    records = selection.test_records(root, arguments.split, arguments.roi, config.data.white)
     sources = fitting_records(arguments, config, root, records)
     from ..evaluation import measure
     from ..evaluation.predict import Predictor
@@ -65,7 +65,7 @@ def run(arguments) -> int:
 
     model = load_run(arguments.run).model
     has_roi = any(record.roi for record in records)
-    predictor = Predictor(model, arguments.batch, tiles)
+    predictor = Predictor(model, arguments.batch, tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
@@ -133,7 +133,7 @@ def fitting_records(arguments, config, root, records):
     found = {}
     for method in methods(arguments):
         if method.startswith("best_f1:"):
-            chosen = selection.test_records(method.partition(":")[2], "test", arguments.roi)
+            chosen = selection.test_records(method.partition(":")[2], "test", arguments.roi, config.data.white)
         elif arguments.split == "train":
             if arguments.thresholds:
                 raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")

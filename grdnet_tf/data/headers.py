@@ -121,9 +121,20 @@ def jpeg_layout(contents: bytes) -> Layout:
             if following is None:
                 raise ValueError(DAMAGED)
             position = following.start()
-    if not (frame and scan):
+    if not (frame and scan) or not _in_order(contents[scan:position]):
         raise ValueError(DAMAGED)
     return Layout(frame, scan, position, restarts, exif, scans > 1)
+
+
+def _in_order(scans):
+    """Whether the restart markers of each scan count 0 to 7 and again from 0."""
+    before = 0
+    for marker in re.finditer(rb"\xff([\x01-\xfe])", scans, re.DOTALL):
+        code = marker[1][0]
+        if 0xD0 <= code <= 0xD7 and code != (0xD0 + (before - 0xD0 + 1) % 8 if 0xD0 <= before <= 0xD7 else 0xD0):
+            return False
+        before = code
+    return True
 
 
 def jpeg_header(contents: bytes, layout: Layout) -> Header:

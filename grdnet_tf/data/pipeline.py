@@ -109,7 +109,7 @@ class TrainingStream:
         continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
 
         def finish(seeds, images, rois=None):
-            images = _unit(images, self.depth)
+            images = _unit(images, self.depth, d.white)
             if rois is None and not continued:
                 rois = tf.ones_like(images[..., :1])
             images, rois = augment_batch(images, rois, seeds, rotation=d.rotation, turned=d.turned, border=d.border,
@@ -136,14 +136,14 @@ def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, de
     indices = tf.data.Dataset.range(len(records))
     samples = indices.map(lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i))
     decoded = _batches(samples, records, data.replace(cache="none"), channels, depth, batch_size, drop_remainder=False)
-    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth), rois, perturb),
+    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth, data.white), rois, perturb),
                      data.parallel_calls)
 
 
 def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels: int, batch_size: int,
-                       parallel_calls: Optional[int] = None) -> tf.data.Dataset:
+                       parallel_calls: Optional[int] = None, white: int = 0) -> tf.data.Dataset:
     """All `records` once, in order: {"image", "roi" (ones if none), "mask" (zeros if none), "index" (B,) int32}."""
-    load = _loader(records, image_size, channels)
+    load = _loader(records, image_size, channels, white)
     mask = _region_loader([record.mask for record in records], image_size, missing=0)
 
     def sample(index):
@@ -158,14 +158,14 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
 def _batches(samples, records, data, channels, depth, batch_size, drop_remainder):
     """(seed, index) -> batches of (seeds, images, rois): the integers, decoded or from RAM; no `rois` if none has."""
     image_size = data.image_size
-    load = _loader(records, image_size, channels)
+    load = _loader(records, image_size, channels, data.white)
     has_roi = any(record.roi for record in records)
     dtype = {8: tf.uint8, 16: tf.uint16}[depth]
 
     def integers(index):
         pixels, peak, roi = load(index)
         with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
-            pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
+            pixels = tf.cast(pixels if data.white else pixels * (dtype.max / peak), dtype)  # the factor: 1 or 257, exact
         return (pixels, roi) if has_roi else (pixels,)
 
     shapes = [(*as_pair(image_size), channels), (*as_pair(image_size), 1)][:1 + has_roi]
@@ -182,7 +182,7 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
     try:
         kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
     except tf.errors.OpError:
-        _name_bad_file(records, integers, image_size, channels)
+        _name_bad_file(records, integers, data, channels)
         raise
     return samples.batch(batch_size, drop_remainder).map(
         lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
@@ -218,26 +218,24 @@ class _Cache:
         return [tf.ensure_shape(part, (indices.shape[0], *shape)) for part, shape in zip(found, self.shapes)]
 
 
-def _name_bad_file(records, integers, image_size, channels):
+def _name_bad_file(records, integers, data, channels):
     """Raise InputError for the first file that fails: TensorFlow does not say which one it was."""
     for index, record in enumerate(records):
-        load_image(record.image, image_size, channels)
-        load_mask(record.roi, image_size)
+        load_image(record.image, data.image_size, channels, data.white)
+        load_mask(record.roi, data.image_size)
         try:
             integers(tf.constant(index, tf.int64))
         except tf.errors.OpError:
             raise InputError(f"{record.image}: a 16 bit picture among pictures of 8 bit") from None
 
 
-def _loader(records, image_size, channels):
-    """index -> (whole numbers (H, W, C) float32, their peak, roi (H, W, 1) uint8)."""
-    paths = [record.image for record in records]
-    tiff = any(path.lower().endswith((".tif", ".tiff")) for path in paths)
-    paths = tf.constant([os.fsencode(path) for path in paths])
+def _loader(records, image_size, channels, white):
+    """index -> (whole numbers (H, W, C) float32, what counts as white, roi (H, W, 1) uint8)."""
+    paths = tf.constant([os.fsencode(record.image) for record in records])
     roi = _region_loader([record.roi for record in records], image_size, missing=1)
 
     def load(index):
-        pixels, peak = read_image(paths[index], channels, tiff)
+        pixels, peak = read_image(paths[index], channels, white)
         return resize(pixels, image_size, channels), peak, roi(index)
 
     return load
@@ -248,14 +246,13 @@ def _region_loader(paths, image_size, missing):
     blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
     if not any(paths):
         return lambda index: blank
-    host = any(path and not path.lower().endswith(".png") for path in paths)
     names = tf.constant([os.fsencode(path or "") for path in paths])
     return lambda index: tf.cond(tf.equal(names[index], b""), lambda: blank,
-                                 lambda: read_region(names[index], image_size, host))
+                                 lambda: read_region(names[index], image_size))
 
 
-def _unit(images, depth):
-    return tf.cast(images, tf.float32) / (255.0 if depth == 8 else 65535.0)
+def _unit(images, depth, white):
+    return tf.cast(images, tf.float32) / float(white or (255 if depth == 8 else 65535))
 
 
 def _batch(seeds, images, rois, perturb):

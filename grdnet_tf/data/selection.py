@@ -10,17 +10,17 @@ from .files import FORMATS, read_picture
 from .records import Record, duplicates, hold_out, inspect, list_mvtec
 
 
-def test_records(root: str, split: str, roi: str = "auto") -> List[Record]:
+def test_records(root: str, split: str, roi: str = "auto", white: int = 0) -> List[Record]:
     """The checked records of a split. `roi`: "auto" as the data has it, "none", a file for all, or a folder.
 
     Raises: InputError naming the file or folder that cannot be used.
     """
     records = with_roi(list_mvtec(root, split), root, roi)
-    return inspect(records).records
+    return inspect(records, white=white).records
 
 
 def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] = (),
-                     roi: str = "auto") -> List[Record]:
+                     roi: str = "auto", white: int = 0) -> List[Record]:
     """The part of train/good that a run with this `share` and `seed` did not train on; `skipped` files it left out.
 
     Empty where nothing was held out or `root` has no train/good any more.
@@ -28,7 +28,7 @@ def held_out_records(root: str, share: float, seed: int, skipped: Sequence[str] 
     if not share or not os.path.isdir(os.path.join(root, "train", "good")):
         return []
     records = [record for record in list_mvtec(root, "train") if record.image not in set(skipped)]
-    return inspect(with_roi(hold_out(records, share, seed)[1], root, roi)).records
+    return inspect(with_roi(hold_out(records, share, seed)[1], root, roi), white=white).records
 
 
 def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:

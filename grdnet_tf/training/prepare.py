@@ -25,7 +25,10 @@ class Data(NamedTuple):
 def training_data(config) -> Data:
     """List, check and split train/good of `config.data.root`; warn of pictures that are in test/ too. No TensorFlow."""
     root, d = config.data.root, config.data
-    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped)
+    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped, d.white)
+    for note in inspection.notes:
+        logger.warning("warning: %s", note)
+    logger.info("values in use: 0 to %d of %d", inspection.peak, d.white or 2**inspection.depth - 1)
     for path, reason in inspection.skipped:
         logger.warning("skipped: %s: %s", path, reason)
     if d.channels == "1" and inspection.channels == 3:
@@ -40,7 +43,7 @@ def training_data(config) -> Data:
     names = "\n".join(f"{os.path.relpath(r.image, root)} {os.path.getsize(r.image)}" for r in inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
     return Data(records, held_out, channels, inspection.depth, inspection.skipped,
-                hashlib.sha256(names.encode()).hexdigest())
+                hashlib.sha256(os.fsencode(names)).hexdigest())
 
 
 def oriented(config, data: Data):

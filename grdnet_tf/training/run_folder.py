@@ -100,4 +100,4 @@ def held_out(folder: str, config, home: str, roi: str = "auto") -> list:
     skipped = []
     if os.path.isfile(os.path.join(folder, SUMMARY)):
         skipped = [path for path, _ in read_summary(folder)["skipped"]]
-    return selection.held_out_records(home, config.data.held_out, config.train.seed, skipped, roi)
+    return selection.held_out_records(home, config.data.held_out, config.train.seed, skipped, roi, config.data.white)
