@@ -115,8 +115,8 @@ def _contents(path):
     return contents, kind
 
 
-def _grey(contents, scale):
-    return _decode(contents, cv2.IMREAD_GRAYSCALE if scale == 1 else cv2.IMREAD_REDUCED_GRAYSCALE_8)
+def _grey(contents):
+    return _decode(contents, cv2.IMREAD_GRAYSCALE)
 
 
 def _decode(contents, how):

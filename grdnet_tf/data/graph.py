@@ -231,7 +231,7 @@ def _suspicious(contents, layout, pixels):
     grey = tf.reduce_all(pixels == 128, -1)
     height, width = tf.shape(grey)[0] // 8, tf.shape(grey)[1] // 8
     blocks = tf.reshape(grey[:8 * height, :8 * width], (height, 8, width, 8))
-    empty = tf.logical_or(grey[-1, -1], tf.reduce_any(tf.reduce_all(blocks, [1, 3])))
+    empty = tf.logical_or(tf.reduce_any(grey[-1:, -1:]), tf.reduce_any(tf.reduce_all(blocks, [1, 3])))
     return tf.logical_or(layout["several"], tf.logical_or(empty, runs))
 
 
@@ -256,18 +256,16 @@ def _damaged(contents, layout, sides):
     higher = tf.strings.join([_part(contents, 0, frame + 5), high, _part(contents, frame + 7, end - frame - 7), EOI])
     plain = tf.strings.join([_part(contents, 0, end), EOI])
 
-    def compared(scale):
-        def small(c):
-            return tf.io.decode_jpeg(c, 1, ratio=scale, dct_method="INTEGER_ACCURATE")
+    def grey(c):
+        return tf.io.decode_jpeg(c, 1, dct_method="INTEGER_ACCURATE")
 
-        a, b, c = (_isolated(tf.constant(True), small, copy, 1, tf.uint8) for copy in (plain, longer, higher))
-        same = tf.cond(tf.reduce_all(tf.shape(a) == tf.shape(b)), lambda: tf.reduce_all(a == b), lambda: False)
-        below = c[tf.cast(height // scale, tf.int32):] != 128
-        shown = tf.logical_or(tf.reduce_any(below[tf.cast(rows * unit // scale, tf.int32):]),
-                              tf.reduce_any(below[:, tf.cast(32 * filled // scale, tf.int32):]))
-        return tf.logical_or(tf.logical_or(tf.logical_not(same), shown), tf.logical_or(tf.size(a) == 0, tf.size(c) == 0))
-
-    return tf.cond(layout["several"], lambda: compared(1), lambda: compared(8))
+    a, b, c = (_isolated(tf.constant(True), grey, copy, 1, tf.uint8) for copy in (plain, longer, higher))
+    same = tf.cond(tf.reduce_all(tf.shape(a) == tf.shape(b)), lambda: tf.reduce_all(a == b), lambda: False)
+    below = c[tf.cast(height, tf.int32):] != 128
+    shown = tf.logical_or(tf.reduce_any(below[tf.cast(rows * unit, tf.int32):]),
+                          tf.reduce_any(below[:, tf.cast(32 * filled, tf.int32):]))
+    none = tf.logical_or(tf.size(a) == 0, tf.size(c) == 0)
+    return tf.logical_or(tf.logical_not(same), tf.logical_or(shown, none))
 
 
 # Bytes ---------------------------------------------------------------------------------------------------------------

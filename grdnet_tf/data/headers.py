@@ -163,20 +163,19 @@ def suspicious(contents: bytes, layout: Layout, pixels: np.ndarray) -> bool:
 
 
 def scan_reason(contents: bytes, layout: Layout, decode) -> Optional[str]:
-    """Why the scans of a JPEG are damaged, None if they are sound; `decode`: (bytes, scale 1 or 8) -> grey pixels, None.
+    """Why the scans of a JPEG are damaged, None if they are sound; `decode`: bytes -> grey pixels or None.
 
     A decoder goes on over a hole: its codes stay legal, only that the picture is full too early or that the data ends too
     soon, of which libjpeg warns where nobody listens. So two changed copies are decoded. Bytes added at the end of each
     scan are not read if it is whole; a picture made higher shows nothing there if all its data belongs above. Both leave
-    a sound file as it is. An eighth of the size takes a third of the time, but shows no more than the first scan of
-    several. Not found is damage after which the codes happen to come out even, and too much data before a restart marker.
+    a sound file as it is. Not found is damage after which the codes happen to come out even, and too much data before a
+    restart marker.
     """
-    scale = 1 if layout.several else 8
-    plain = decode(contents[:layout.end] + EOI, scale)
+    plain = decode(contents[:layout.end] + EOI)
     scan = _SCAN_PART.sub(SENTINEL + b"\xff", contents[layout.scan:layout.end]) + SENTINEL
     if layout.restarts:  # lost parts at the end would be filled with these
         scan += b"".join(bytes([0xFF, 0xD0 + i]) + SENTINEL for i in range(8))
-    longer = decode(contents[:layout.scan] + scan + EOI, scale)
+    longer = decode(contents[:layout.scan] + scan + EOI)
     if plain is None or longer is None or not np.array_equal(plain, longer):
         return DAMAGED
     unit, width = _unit(contents, layout.frame), int.from_bytes(contents[layout.frame + 7:layout.frame + 9], "big")
@@ -185,11 +184,11 @@ def scan_reason(contents: bytes, layout: Layout, decode) -> Optional[str]:
     filled = 8 if layout.several else 1
     rows = -(-filled // -(-width // 32))  # a unit is 8 to 32 wide
     higher = decode(contents[:layout.frame + 5] + (height + (rows + 1) * unit).to_bytes(2, "big")
-                    + contents[layout.frame + 7:layout.end] + EOI, scale)
+                    + contents[layout.frame + 7:layout.end] + EOI)
     if higher is None:
         return DAMAGED
-    below = higher[height // scale:] != 128
-    return DAMAGED if below[rows * unit // scale:].any() or below[:, 32 * filled // scale:].any() else None
+    below = higher[height:] != 128
+    return DAMAGED if below[rows * unit:].any() or below[:, 32 * filled:].any() else None
 
 
 def _unit(contents, frame):
