@@ -39,6 +39,8 @@ class Data(Section):
     image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
     crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
     channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
+    white: whole(0, 65535) = option(
+        0, "value of a pixel that counts as white, brighter ones too: 4095 for 12 bit in a 16-bit file; 0: the file's range")
     held_out: number(0.0, 0.5) = option(0.1, "share of train/good kept for validation and the threshold")
     cache: choice("auto", "ram", "none") = option(
         "auto", "where decoded pictures are kept; auto: in RAM if they fit into `cache_gb`")

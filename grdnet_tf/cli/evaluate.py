@@ -56,7 +56,7 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, "evaluation")
     report.check_target(out)
     root = arguments.data or config.data.root
-    records = selection.test_records(root, arguments.split, int(config.data.channels), arguments.roi)
+    records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import measure
     from ..evaluation.predict import Predictor
@@ -67,7 +67,7 @@ def run(arguments) -> int:
 
     model = load_run(arguments.run).model
     has_roi = any(record.roi for record in records)
-    predictor = Predictor(model, arguments.batch, tiles)
+    predictor = Predictor(model, arguments.batch, tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
@@ -142,7 +142,7 @@ def fitting_pictures(arguments, config, root, records):
     for method in methods(arguments):
         if method.startswith("best_f1:"):
             other = method.partition(":")[2]
-            chosen = selection.test_records(other, "test", int(config.data.channels), arguments.roi)
+            chosen = selection.test_records(other, "test", config.data, arguments.roi)
             defective = sum(record.label for record in chosen)
             sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"
         elif arguments.split == "train":

@@ -5,15 +5,14 @@ the configuration says.
 """
 import logging
 import os
-import sys
 import time
 
 import tensorflow as tf
 
 from ..baselines import padim, patchcore
 from ..baselines.features import Features
-from ..data import pipeline
 from ..console import Progress
+from ..data import pipeline
 from ..errors import InputError
 from ..model.weights import network_arrays
 from ..storage import fingerprint, read_arrays, write_arrays, write_json
@@ -94,7 +93,7 @@ class _Batches:
     def __init__(self, records, config, channels):
         self.records, self.size, self.seconds = records, config.train.batch_size, 0.0
         self.options = dict(image_size=config.data.image_size, channels=channels, batch_size=self.size,
-                            parallel_calls=config.data.parallel_calls or None)
+                            parallel_calls=config.data.parallel_calls or None, white=config.data.white)
 
     def __iter__(self):
         if not self.records:

@@ -28,7 +28,10 @@ def training_data(config, recorded: Optional[Recorded] = None) -> Data:
     Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
     """
     root, d = config.data.root, config.data
-    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped)
+    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped, d.white)
+    for note in inspection.notes:
+        logger.warning("warning: %s", note)
+    logger.info("values in use: 0 to %d of %d", inspection.peak, d.white or 2**inspection.depth - 1)
     for path, reason in inspection.skipped:
         logger.warning("skipped: %s: %s", path, reason)
     if d.channels == "1" and inspection.channels == 3:
