@@ -45,6 +45,15 @@ class Inspection(NamedTuple):
     skipped: List[Tuple[str, str]]
     peak: int = 0  # the highest value of a pixel in the pictures of that depth
     notes: List[str] = []  # what was read in a way that one should know of
+    sizes: Tuple[Tuple[int, int], ...] = ()  # (height, width) of the pictures, each once
+
+    @property
+    def words(self) -> str:
+        """"320 pictures, 0 with a ROI, 512 x 512, grey, 8 bit, values up to 255"."""
+        (first, *_, last) = sorted(self.sizes) * 2
+        size = "{1} x {0}".format(*first) + ("" if first == last else " to {1} x {0}".format(*last))
+        return (f"{len(self.records)} pictures, {sum(1 for one in self.records if one.roi)} with a ROI, {size}, "
+                f"{_colour(self.channels)}, {self.depth} bit, values up to {self.peak}")
 
 
 # Listing -------------------------------------------------------------------------------------------------------------
@@ -174,10 +183,12 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
         notes.append(f"{kept[0].image} and the others have 16 bit, of which they use 0 to {peak}: the network would see "
                      f"{peak / 65535:.3f} at most; set data.white, to {2**max(8, peak.bit_length()) - 1} for a camera of "
                      f"{max(8, peak.bit_length())} bit")
-    return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes])
+    sizes = tuple(sorted({kind.size for kind in kinds}))
+    return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
 
 
 class _Kind(NamedTuple):
+    size: Tuple[int, int]
     channels: int
     depth: int
     peak: int
@@ -208,7 +219,7 @@ def _examine(record, white):
             if kind == "mask" and region.any() != bool(record.label):
                 raise BadImage(path, f"mask is {'not empty' if region.any() else 'empty'}, but its picture is listed "
                                      f"as {record.defect}")
-        return _Kind(pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), soft), None
+        return _Kind(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), soft), None
     except BadImage as bad:
         return None, bad
 
