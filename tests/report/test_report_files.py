@@ -1,4 +1,4 @@
-"""What an evaluation leaves on the disk: names of sheets, all or nothing, and what a kill between two renames leaves."""
+"""What an evaluation leaves on the disk: names of sheets, all or nothing, and after a kill between two renames."""
 import csv
 import hashlib
 import json
