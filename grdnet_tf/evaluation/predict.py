@@ -50,7 +50,8 @@ class Predictor:
         if self.tiles is None:
             return self._network(images, *([] if roi is None else [roi]))
         side, overlap = self.tiles
-        return predict_tiled(self._network, images, side, overlap, self.pool, self.batch, self._stride)
+        return predict_tiled(self._network, images, side, overlap, self.pool, self.batch, self._stride,
+                             self.model.one_size)
 
     def _network(self, *inputs):
         shapes = tuple((None, *part.shape[1:]) for part in inputs)

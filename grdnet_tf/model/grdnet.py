@@ -286,4 +286,5 @@ class GRDNet(KerasModel):
         inputs.refuse_out_of_range(inputs.out_of_range(images))
         tile = self.image_size if tile is None else (tile, tile) if isinstance(tile, int) else tile
         overlap = min(tile) // 4 if overlap is None else overlap
-        return Detection(*predict_tiled(self.traced, images, tile, overlap, self.score_pool, batch, self.total_stride))
+        return Detection(*predict_tiled(self.traced, images, tile, overlap, self.score_pool, batch, self.total_stride,
+                                        self.one_size))

@@ -7,7 +7,7 @@ import numpy as np
 from .scoring import anomaly_score
 
 
-def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1):
+def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1, one_size=False):
     """(reconstruction (B, H, W, C), anomaly map (B, H, W, 1), score (B,)) of pictures of any size, float32.
 
     The last tile of a row or column is moved back inside the picture instead of being padded, so that the network sees
@@ -22,6 +22,7 @@ def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1):
       pool: side of the score's average pool; the score is taken from the blended map.
       batch: tiles at once.
       multiple: what the network needs the sides to be divisible by; a smaller picture is continued by reflection.
+      one_size: the network takes whole tiles only; a smaller picture is continued to one.
     """
     tile = (tile, tile) if isinstance(tile, int) else tuple(tile)
     if not 0 <= overlap < min(tile):
@@ -29,7 +30,7 @@ def predict_tiled(predict, images, tile, overlap, pool=21, batch=8, multiple=1):
     if any(side % multiple for side in tile):
         raise ValueError(f"a tile of {tile[0]} x {tile[1]} is not divisible by {multiple}")
     images = np.asarray(images, np.float32)
-    parts = [_one(predict, image, tile, overlap, batch, multiple) for image in images]
+    parts = [_one(predict, image, tile, overlap, batch, tile if one_size else (multiple, multiple)) for image in images]
     reconstructions, maps = zip(*parts)
     reconstructions, maps = None if reconstructions[0] is None else np.stack(reconstructions), np.stack(maps)
     return reconstructions, maps, np.asarray(anomaly_score(maps, pool))
@@ -44,9 +45,9 @@ def starts(side, tile, overlap):
 
 def _one(predict, image, tile, overlap, batch, multiple):
     height, width = image.shape[:2]
-    target = [-(-side // multiple) * multiple if side < t else side for side, t in zip((height, width), tile)]
+    target = [-(-side // m) * m if side < t else side for side, t, m in zip((height, width), tile, multiple)]
     pad = [(0, target[0] - height), (0, target[1] - width), (0, 0)]
-    image = np.pad(image, pad, mode="reflect" if min(height, width) > 1 else "edge")
+    image = np.pad(image, pad, mode="reflect" if min(height, width) > 1 else "edge")  # again and again where it must
     tile = [min(side, t) for side, t in zip(target, tile)]
     corners = [(y, x) for y in starts(target[0], tile[0], overlap) for x in starts(target[1], tile[1], overlap)]
     weight = _ramp(tile[0], overlap)[:, None, None] * _ramp(tile[1], overlap)[None, :, None]

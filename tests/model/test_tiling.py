@@ -98,3 +98,16 @@ def test_memory_is_the_pictures_not_the_tiles():
 def test_wrong_tiles_are_refused(tile, overlap, multiple, message):
     with pytest.raises(ValueError, match=message):
         predict_tiled(pixelwise, picture(40, 40), tile, overlap, multiple=multiple)
+
+
+def test_a_network_of_one_size_gets_whole_tiles_only():
+    seen = []
+
+    def predict(tiles):
+        seen.append(tiles.shape)
+        return tiles, tiles[..., :1]
+
+    images = np.random.default_rng(0).random((1, 5, 20, 3)).astype(np.float32)
+    redrawn, amap, _ = predict_tiled(predict, images, 16, 4, pool=1, multiple=4, one_size=True)
+    assert seen == [(2, 16, 16, 3)]  # 5 rows continued to 16; 20 columns are two tiles
+    np.testing.assert_allclose(redrawn, images, atol=1e-6)
