@@ -52,7 +52,8 @@ def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Co
 def replace(config: Config, **values) -> Config:
     """A copy with `section__key=value` changed; values are checked as those of a file are."""
     changes = [(name.replace("__", ".", 1), value, "program") for name, value in values.items()]
-    return _build({name: dict(getattr(config, name)) for name in SECTIONS}, [("method", config.method, "program"), *changes])
+    values = {name: dict(getattr(config, name)) for name in SECTIONS}
+    return _build(values, [("method", config.method, "program"), *changes])
 
 
 def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
@@ -206,8 +207,8 @@ def _cross_check_fitted(config: Config) -> Config:
     stride = max(config.features.strides)
     for side in config.data.image_size:
         if side % stride:
-            raise InputError(f"data.image_size = {list(config.data.image_size)}: {side} is not divisible by {stride}, the "
-                             "largest of features.strides")
+            raise InputError(f"data.image_size = {list(config.data.image_size)}: {side} is not divisible by {stride}, "
+                             "the largest of features.strides")
     if config.data.crop:
         raise InputError(f"data.crop does not go with method: {config.method}, which is fitted on whole pictures")
     if config.train.strategy != "none":

@@ -1,6 +1,7 @@
 """What every command prints alike, and how it ends. No TensorFlow."""
 import logging
 import sys
+import time
 
 from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
@@ -37,3 +38,40 @@ def aligned(lines) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(line[0].ljust(widths[0]) + "  " + "  ".join(c.rjust(w) for c, w in zip(line[1:], widths[1:]))
                      for line in lines)
+
+
+class Progress:
+    """How far a command is: on a terminal one line that is written over, elsewhere a line every ten seconds.
+
+    `progress(done, total)` after every step; nothing is shown of what is over in two seconds.
+    """
+    FIRST, EVERY = 2.0, 10.0  # seconds
+
+    def __init__(self, what, stream=None, clock=time.monotonic):
+        self.what, self.stream, self.clock = what, stream or sys.stderr, clock
+        self.started = self.told = clock()
+
+    def __call__(self, done, total):
+        now, terminal = self.clock(), self.stream.isatty()
+        pause = 0.2 if terminal else self.EVERY
+        if now - self.started < self.FIRST or (done < total and now - self.told < pause):
+            return
+        self.told, rate = now, done / (now - self.started)
+        left = f", {_duration((total - done) / rate)} left" if done < total and rate else ""
+        line = f"{done} of {total} {self.what}, {rate:.3g} a second{left}"
+        print(f"\r\033[K{line}" if terminal else line, end="" if terminal and done < total else "\n", file=self.stream,
+              flush=True)
+
+
+def watched(things, what, total, size=lambda thing: 1):
+    """Yields `things` and shows the progress; `size` of one is how many of `total` it is."""
+    progress, done = Progress(what), 0
+    for thing in things:
+        yield thing
+        done += size(thing)
+        progress(done, total)
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,4 +1,5 @@
 """The exceptions that a user meets: wrong input, training that cannot go on, what is not proposed or published."""
+import os
 
 
 class InputError(ValueError):
@@ -7,6 +8,9 @@ class InputError(ValueError):
     The message is one line: what was wrong, what was expected, which file or key. Command line tools print it and exit
     with status 2.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
 
 
 class TrainingStopped(RuntimeError):
@@ -19,3 +23,8 @@ class ProposalStopped(RuntimeError):
 
 class ExportStopped(RuntimeError):
     """An export failed its own check; the message says which. Nothing was published, versions that were there stand."""
+
+
+def printable(path) -> str:
+    """A path or text as any UTF-8 file and terminal takes it: bytes of a name that are not UTF-8 as \\udcXX."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""One at a time: a lock between processes that a killed holder cannot leave behind. POSIX and Windows, no TensorFlow."""
+"""One at a time: a lock between processes that no killed one leaves behind, on POSIX and Windows. No TensorFlow."""
 import contextlib
 import errno
 import logging

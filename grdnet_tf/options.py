@@ -39,6 +39,8 @@ class Data(Section):
     image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
     crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
     channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
+    white: whole(0, 65535) = option(
+        0, "value of a pixel that counts as white, brighter ones too: 4095 for 12 bit in a 16-bit file; 0: the file's range")
     held_out: number(0.0, 0.5) = option(0.1, "share of train/good kept for validation and the threshold")
     cache: choice("auto", "ram", "none") = option(
         "auto", "where decoded pictures are kept; auto: in RAM if they fit into `cache_gb`")
@@ -205,4 +207,4 @@ class Train(Section):
     deterministic: StrictBool = option(False, "the same bits in every run, slower")
     strategy: choice("none", "mirrored", "multiworker") = option(
         "none", "mirrored: all GPUs of this machine; multiworker: several machines")
-    image_every: whole() = option(5, "epochs between picture strips in TensorBoard, beside the first and the last; 0: none")
+    image_every: whole() = option(5, "epochs between picture strips in TensorBoard; the first and last have them too; 0: none")

@@ -1,7 +1,7 @@
 """Files and folders that are whole or absent, whatever ends the process that writes them. No TensorFlow, no pickle.
 
-What is written has a temporary name (`.grdnet-...tmp`) until it is on the disk. What a killed process left is removed by
-the next one that writes to the same folder.
+What is written has a temporary name (`.grdnet-...tmp`) until it is on the disk. What a killed process left is removed
+by the next one that writes to the same folder.
 """
 import contextlib
 import errno

@@ -83,14 +83,17 @@ class FeatureDetector(keras.Model):
         return square / (square + tf.square(tf.convert_to_tensor(self.fitted.scale)))
 
     def set_scale(self, batches) -> None:
-        """s becomes the largest smoothed distance in `batches` {"image", "roi"}, inside the ROI; 0 leaves it."""
+        """s becomes the largest smoothed distance in `batches` {"image", "roi"}, inside the ROI.
+
+        Held-out pictures that only repeat the training pictures, at no distance but rounding's, leave it as it is.
+        """
         @tf.function
         def farthest(images, roi):
             distances = self.enlarged(self.distances(self.backbone(images)), images.shape[1:3])
             return tf.reduce_max(distances * roi[..., 0])
 
         largest = max((float(farthest(batch["image"], batch["roi"])) for batch in batches), default=0.0)
-        if largest > 0:
+        if largest > 1e-3 * float(self.fitted.scale.numpy()):
             self.fitted.scale.assign(largest)
 
     def resized(self, image_size) -> "FeatureDetector":

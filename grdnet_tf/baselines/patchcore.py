@@ -99,11 +99,11 @@ class PatchCore(FeatureDetector):
 
     def distances(self, features):
         x = self._centred(features)
-        size, squares = self.fitted.bank.shape[0], tf.reduce_sum(tf.square(self.fitted.bank), axis=1)
-        least = None
-        for start in range(0, size, CHUNK):
+        bank, least = tf.convert_to_tensor(self.fitted.bank), None
+        squares = tf.reduce_sum(tf.square(bank), axis=1)
+        for start in range(0, bank.shape[0], CHUNK):
             part = np.s_[start:start + CHUNK]
-            found = tf.reduce_min(squares[part] - 2 * tf.matmul(x, self.fitted.bank[part], transpose_b=True), axis=1)
+            found = tf.reduce_min(squares[part] - 2 * tf.matmul(x, bank[part], transpose_b=True), axis=1)
             least = found if least is None else tf.minimum(least, found)
         d = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=1) + least, 0))
         return tf.reshape(d, (-1, *features.shape[1:3]))
@@ -116,9 +116,10 @@ class PatchCore(FeatureDetector):
         flat = tf.reshape(distances, (-1, count))
         farthest = tf.argmax(flat, axis=1, output_type=tf.int32)  # (B,)
         x = tf.gather(self._centred(features), farthest + count * tf.range(tf.shape(farthest)[0]))  # (B, C)
-        to_bank = tf.reduce_sum(tf.square(self.fitted.bank), axis=1) - 2 * tf.matmul(x, self.fitted.bank, transpose_b=True)
+        bank = tf.convert_to_tensor(self.fitted.bank)
+        to_bank = tf.reduce_sum(tf.square(bank), axis=1) - 2 * tf.matmul(x, bank, transpose_b=True)
         near = tf.gather(self.fitted.near, tf.argmin(to_bank, axis=1, output_type=tf.int32))  # (B, b)
-        apart = tf.sqrt(tf.reduce_sum(tf.square(x[:, None] - tf.gather(self.fitted.bank, near)), axis=2))
+        apart = tf.sqrt(tf.reduce_sum(tf.square(x[:, None] - tf.gather(bank, near)), axis=2))
         score = apart[:, 0]
         if near.shape[1] > 1:
             score *= 1.0 - tf.nn.softmax(apart, axis=1)[:, 0]

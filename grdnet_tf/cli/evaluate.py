@@ -4,7 +4,7 @@ import os
 import sys
 
 from .. import config as configuration
-from ..console import aligned, ended
+from ..console import aligned, ended, watched
 from ..data import selection
 from ..errors import InputError
 from ..report import report
@@ -25,8 +25,8 @@ def parse(argv):
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
-                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run held "
-                        "out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
+                        help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run "
+                        "held out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
                         "(default: what is kept there, else max_normal,quantile:0.999)")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
@@ -56,7 +56,7 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, "evaluation")
     report.check_target(out)
     root = arguments.data or config.data.root
-    records = selection.test_records(root, arguments.split, int(config.data.channels), arguments.roi)
+    records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import measure
     from ..evaluation.predict import Predictor
@@ -67,20 +67,21 @@ def run(arguments) -> int:
 
     model = load_run(arguments.run).model
     has_roi = any(record.roi for record in records)
-    predictor = Predictor(model, arguments.batch, tiles)
+    predictor = Predictor(model, arguments.batch, tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights)
     scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
-    result = measure.evaluate(predictor.predict, predictor.batches(records), records, pool=predictor.pool,
-                              thresholds=thresholds, min_area=arguments.min_area, um_per_pixel=scale)
+    batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
+    result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
+                              min_area=arguments.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level, pixel_level = (thresholds.get(name + ("_roi" if has_roi else ""), {}).get("value") for name in ("image", "pixel"))
+    level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
     def drawn():
-        for seen in predictor.scan(chosen):
+        for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, arguments.min_area, level=level)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)
@@ -141,7 +142,7 @@ def fitting_pictures(arguments, config, root, records):
     for method in methods(arguments):
         if method.startswith("best_f1:"):
             other = method.partition(":")[2]
-            chosen = selection.test_records(other, "test", int(config.data.channels), arguments.roi)
+            chosen = selection.test_records(other, "test", config.data, arguments.roi)
             defective = sum(record.label for record in chosen)
             sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"
         elif arguments.split == "train":

@@ -60,12 +60,13 @@ def run(arguments) -> int:
     from ..serving.convert import formats, judge
     from ..training.building import load_run
 
-    pictures = judge.find(arguments.calibration_data) if arguments.calibration_data else None
+    pictures = judge.find(arguments.calibration_data, config.data.white) if arguments.calibration_data else None
     for form in extra:
         formats.FORMATS[form]()
     model = load_run(arguments.run).model
     thresholds = find_thresholds(arguments.run, config, model, size)
-    options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures)
+    options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures,
+                             config.data.white)
     told = about(arguments.run, config, model)
     try:
         finals = export.export(model, thresholds, arguments.out, name, version, options, told)
@@ -159,7 +160,7 @@ def find_thresholds(run, config, model, size):
         what = "" if as_trained else " and this size"
         raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
                          f"it held out in {config.data.root}; evaluate.py --run {run} --good DIR fits one")
-    predictor = Predictor(model if as_trained else folding.inference_half(model, size))
+    predictor = Predictor(model if as_trained else folding.inference_half(model, size), white=config.data.white)
     found = calibration.fit(predictor, dict.fromkeys((IMAGE_METHOD, PIXEL_METHOD), (good.records, good.words)))
     if as_trained and good.keep:
         calibration.keep(run, found, weights, good.sha256)

@@ -25,13 +25,14 @@ class Check(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Of one record: size of the picture, channels, bits; area of the smallest defect in its own pixels, pixels of the
-    mask after the resize, share of the picture that the ROI covers: None where there is no mask or ROI."""
+    """Of one record: size of the picture, channels, bits, highest value; area of the smallest defect in its own pixels and in
+    those of the resized picture, share of the picture that the ROI covers: None where there is no mask or ROI."""
     size: Tuple[int, int]
     channels: int
     depth: int
+    peak: int
     smallest: Optional[int]
-    resized: Optional[int]
+    resized: Optional[float]
     roi: Optional[float]
 
 
@@ -49,8 +50,8 @@ def check(root, image_size=(256, 256)) -> Check:
         except InputError as error:
             errors.append(str(error))
             continue
-        splits[split] = _usable(records, errors)
-    facts.append(["folder", "images", "size", "channels", "bits", "masks", "smallest defect", "ROI covers"])
+        splits[split] = _usable(records, errors, warnings)
+    facts.append(["folder", "images", "size", "channels", "bits", "up to", "masks", "smallest defect", "ROI covers"])
     for split, records in splits.items():
         for folder in sorted({record.defect for record in records}):
             chosen = [record for record in records if record.defect == folder]
@@ -62,28 +63,22 @@ def check(root, image_size=(256, 256)) -> Check:
 def measure(record, image_size) -> Facts:
     """Raises BadImage."""
     pixels = read_picture(record.image)
-    smallest = resized = roi = None
+    smallest = left = roi = None
     if record.mask:
         mask = read_region(record.mask)
         smallest = _smallest(label(mask, connectivity=2))
-        resized = int(nearest(mask, image_size).sum())
+        left = smallest * image_size[0] * image_size[1] / mask.size
     if record.roi:
         roi = float(read_roi(record.roi, pixels.shape[:2]).mean())
-    return Facts(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, smallest, resized, roi)
+    return Facts(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), smallest, left, roi)
 
 
-def nearest(mask, image_size):
-    """(H, W) resized as training and evaluation resize masks: each new pixel takes the old one under its centre."""
-    rows, columns = (np.floor((np.arange(new) + 0.5) * old / new).astype(int)
-                     for old, new in zip(mask.shape, image_size))
-    return mask[rows][:, columns]
-
-
-def _usable(records, errors):
-    """The records whose files can be used; the others are named in `errors`."""
+def _usable(records, errors, warnings):
+    """The records whose files can be used; the others are named in `errors`, what is to be known in `warnings`."""
     try:
         inspection = inspect(records, "skip", 1.0)
         usable, bad = inspection.records, [f"{path}: {reason}" for path, reason in inspection.skipped]
+        warnings += inspection.notes
     except InputError as whole:  # colour and grey mixed, or nothing is left: then one by one
         usable, bad = [], []
         for record in records:
@@ -98,12 +93,11 @@ def _usable(records, errors):
 
 
 def _describe(name, records, image_size, warnings):
-    """One line of the table; warns of masks that vanish."""
+    """One line of the table; warns of defects that are less than a pixel."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(lambda record: measure(record, image_size), records))
-    vanished = [record.mask for record, fact in zip(records, found) if fact.resized == 0]
-    size = " x ".join(map(str, image_size))
-    warnings += _shortened([f"{path}: nothing of this mask is left at {size}" for path in vanished])
+    tiny, size = [r.mask for r, fact in zip(records, found) if (fact.resized or 1) < 1], " x ".join(map(str, image_size))
+    warnings += _shortened([f"{path}: its smallest defect is less than a pixel at {size}" for path in tiny])
     sizes = sorted({fact.size for fact in found})
     shown = "{1} x {0}".format(*sizes[0])
     if len(sizes) > 1:
@@ -111,7 +105,7 @@ def _describe(name, records, image_size, warnings):
     masks = [fact for fact in found if fact.smallest is not None]
     rois = [fact.roi for fact in found if fact.roi is not None]
     return [name, str(len(found)), shown, "/".join(sorted({str(fact.channels) for fact in found})),
-            "/".join(sorted({str(fact.depth) for fact in found})), str(len(masks)) if masks else "-",
+            "/".join(sorted({str(fact.depth) for fact in found})), str(max(fact.peak for fact in found)), str(len(masks)) if masks else "-",
             f"{min(fact.smallest for fact in masks)} px" if masks else "-",
             f"{min(rois):.0%} to {max(rois):.0%}" if rois else "-"]
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import math
 from typing import Annotated, List, Literal, NamedTuple, Optional, Tuple
-from xml.etree import ElementTree
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from ..errors import InputError
+from . import cvat
 
 SHARE = (1, 1)  # the `size` of shapes in shares: as drawn on a picture of one by one
 ALL = "*"
 EXCLUDE = "exclude"
 _FARTHEST = {True: 10.0, False: 1e6}  # shares, pixels from the corner: what lies farther off is a mistake
-_CORNERS = 64  # of an ellipse
 
 
 class Shape(NamedTuple):
@@ -65,7 +64,7 @@ def read(path: str) -> Drawing:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         what = first["msg"].replace("Value error, ", "")
         raise InputError(f"{path}: {key + ': ' if key else ''}{what}") from None
-    except (ValueError, ElementTree.ParseError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
     if not shapes:
         raise InputError(f"{path}: no shape in it")
@@ -234,6 +233,11 @@ def _coco(content):
     return shapes
 
 
+def _cvat(contents):
+    return [Shape(kind, numbers, _excludes(label), _name(name), size)
+            for kind, numbers, label, name, size in cvat.parse(contents)], True
+
+
 def _flat(points):
     return tuple(number for point in points for number in point)
 
@@ -248,78 +252,3 @@ def _excludes(label):
 
 def _name(file_name):
     return file_name.replace("\\", "/").removeprefix("./")
-
-
-# CVAT -----------------------------------------------------------------------------------------------------------------
-
-
-class _Tree(ElementTree.TreeBuilder):
-    """Refuses a document type: the entities that it defines may grow without end, or name other files."""
-
-    def doctype(self, name, pubid, system):
-        raise ValueError("has a DOCTYPE, expected CVAT for images without one")
-
-
-def _cvat(contents):
-    parser = ElementTree.XMLParser(target=_Tree())
-    parser.feed(contents)
-    root = parser.close()
-    images = [image for image in root if image.tag == "image"]
-    if root.tag != "annotations" or not images:
-        raise ValueError("expected <annotations> with <image>: CVAT for images")
-    shapes = []
-    for image in images:
-        size = (int(_number(image, "width", 1)), int(_number(image, "height", 1)))
-        drawn = [element for element in image if element.tag != "tag"]  # which is of the whole picture
-        for element in sorted(drawn, key=lambda element: _number(element, "z_order", default="0")):
-            kind, numbers = _cvat_shape(element)
-            shapes.append(Shape(kind, numbers, _excludes(_text(element, "label")), _name(_text(image, "name")), size))
-    return shapes, True
-
-
-def _cvat_shape(element):
-    if element.tag == "polygon":
-        points = [pair.split(",") for pair in _text(element, "points").split(";")]
-        if any(len(point) != 2 for point in points):
-            raise ValueError("<polygon points>: expected x,y;x,y ...")
-        return "polygon", tuple(float(number) for point in points for number in point)
-    if element.tag == "box":
-        left, top, right, bottom = (_number(element, key) for key in ("xtl", "ytl", "xbr", "ybr"))
-        if not _number(element, "rotation", default="0"):
-            return "box", (left, top, right, bottom)
-        return "polygon", _turned(element, [(left, top), (right, top), (right, bottom), (left, bottom)],
-                                  (left + right) / 2, (top + bottom) / 2)
-    if element.tag == "ellipse":
-        x, y = _number(element, "cx"), _number(element, "cy")
-        across, down = _number(element, "rx", 0), _number(element, "ry", 0)
-        if across == down:
-            return "circle", (x, y, across)
-        angles = [2 * math.pi * i / _CORNERS for i in range(_CORNERS)]
-        return "polygon", _turned(element, [(x + across * math.cos(angle), y + down * math.sin(angle))
-                                            for angle in angles], x, y)
-    raise ValueError(f"<{element.tag}>: expected <polygon>, <box> or <ellipse>")
-
-
-def _turned(element, points, x, y):
-    """Flat numbers of the points, turned about (x, y) by the element's `rotation` in degrees, clockwise as it looks."""
-    angle = math.radians(_number(element, "rotation", default="0"))
-    cos, sin = math.cos(angle), math.sin(angle)
-    return _flat([(x + cos * (px - x) - sin * (py - y), y + sin * (px - x) + cos * (py - y)) for px, py in points])
-
-
-def _text(element, key, default=None):
-    found = element.get(key, default)
-    if found is None:
-        raise ValueError(f"<{element.tag}>: {key} is missing")
-    return found
-
-
-def _number(element, key, least=-math.inf, default=None):
-    text = _text(element, key, default)
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not (math.isfinite(found) and found >= least):
-        raise ValueError(f"<{element.tag} {key}={text!r}>: expected a number")
-    return found

@@ -22,9 +22,10 @@ from ..errors import InputError
 from ..options import Data
 from .augmentation import augment_batch
 from .cache import PictureCache, gigabytes_kept, parts_kept
-from .decoding import Size, as_pair, load_image, load_mask, read_image, read_region, resize
+from .decoding import Size, as_pair, load_image, read_image, resize
 from .files import BadImage, read_picture
 from .records import Record
+from .regions import resized
 from .roi import read_roi
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class TrainingStream:
         continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
 
         def finish(seeds, images, rois=None):
-            images = _unit(images, self.depth)
+            images = _unit(images, self.depth, d.white)
             if rois is None and not continued:
                 rois = tf.ones_like(images[..., :1])
             images, rois = augment_batch(images, rois, seeds, rotation=d.rotation, turned=d.turned, border=d.border,
@@ -143,19 +144,20 @@ def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, de
         lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i % len(records)))
     decoded = _batches(samples, records, data, channels, depth, batch_size, drop_remainder=False,
                        what=f"{views} views of {len(records)} held-out pictures")
-    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth), rois, perturb),
+    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth, data.white), rois, perturb),
                      data.parallel_calls)
 
 
 def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels: int, batch_size: int,
-                       parallel_calls: Optional[int] = None) -> tf.data.Dataset:
+                       parallel_calls: Optional[int] = None, white: int = 0) -> tf.data.Dataset:
     """All `records` once, in order: {"image", "roi" (ones if none), "mask" (zeros if none), "index" (B,) int32}."""
-    load = _loader(records, image_size, channels)
+    load = _loader(records, image_size, channels, white)
     mask = _region_loader([record.mask for record in records], image_size, missing=0)
 
     def sample(index):
         pixels, peak, roi = load(index)
-        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(mask(index, None), tf.float32),
+        truth = mask(index, (0, 0))  # of a file, whose size it has itself
+        return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(truth, tf.float32),
                 "index": tf.cast(index, tf.int32)}
 
     dataset = tf.data.Dataset.range(len(records)).map(sample, num_parallel_calls=parallel_calls or tf.data.AUTOTUNE)
@@ -164,19 +166,19 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
 
 def check_files(records: Sequence[Record], data: Data, channels: int, depth: int) -> None:
     """InputError naming the first file of `records` that cannot be loaded (any more)."""
-    _name_bad_file(records, _integers(records, data, channels, depth), data.image_size, channels)
+    _name_bad_file(records, _integers(records, data, channels, depth), data, channels)
 
 
 def _integers(records, data, channels, depth):
     """Function from an index to the picture's `parts_kept`."""
-    load = _loader(records, data.image_size, channels)
+    load = _loader(records, data.image_size, channels, data.white)
     parts = parts_kept(records, data, channels, depth)
     dtype = parts[0][1]
 
     def integers(index):
         pixels, peak, roi = load(index)
         with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
-            pixels = tf.cast(pixels * (dtype.max / peak), dtype)  # the factor is 1 or 257: exact
+            pixels = tf.cast(pixels if data.white else pixels * (dtype.max / peak), dtype)  # the factor: 1 or 257, exact
         return (pixels, roi)[:len(parts)]
 
     return integers
@@ -199,18 +201,16 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
     try:
         kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
     except tf.errors.OpError:
-        _name_bad_file(records, integers, data.image_size, channels)
+        _name_bad_file(records, integers, data, channels)
         raise
     return samples.batch(batch_size, drop_remainder).map(
         lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
 
 
-def _name_bad_file(records, integers, image_size, channels):
+def _name_bad_file(records, integers, data, channels):
     """Raise InputError for the first file that fails: TensorFlow does not say which one it was."""
     for index, record in enumerate(records):
-        load_image(record.image, image_size, channels)
-        if isinstance(record.roi, str):
-            load_mask(record.roi, image_size)
+        load_image(record.image, data.image_size, channels, data.white)
         try:
             if record.roi:
                 read_roi(record.roi, read_picture(record.image).shape[:2])
@@ -221,15 +221,13 @@ def _name_bad_file(records, integers, image_size, channels):
             raise InputError(f"{record.image}: a 16 bit picture among pictures of 8 bit") from None
 
 
-def _loader(records, image_size, channels):
-    """index -> (whole numbers (H, W, C) float32, their peak, roi (H, W, 1) uint8)."""
-    paths = [record.image for record in records]
-    tiff = any(path.lower().endswith((".tif", ".tiff")) for path in paths)
-    paths = tf.constant([os.fsencode(path) for path in paths])
+def _loader(records, image_size, channels, white):
+    """index -> (whole numbers (H, W, C) float32, what counts as white, roi (H, W, 1) uint8)."""
+    paths = tf.constant([os.fsencode(record.image) for record in records])
     roi = _region_loader([record.roi for record in records], image_size, missing=1)
 
     def load(index):
-        pixels, peak = read_image(paths[index], channels, tiff)
+        pixels, peak = read_image(paths[index], channels, white)
         return resize(pixels, image_size, channels), peak, roi(index, tf.shape(pixels)[:2])
 
     return load
@@ -240,29 +238,19 @@ def _region_loader(sources, image_size, missing):
     blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
     if not any(sources):
         return lambda index, size: blank
-    if not all(isinstance(source or "", str) for source in sources):
-        return _drawn_loader(sources, image_size, missing)
-    host = any(source and not source.lower().endswith(".png") for source in sources)
-    names = tf.constant([os.fsencode(source or "") for source in sources])
-    return lambda index, size: tf.cond(tf.equal(names[index], b""), lambda: blank,
-                                       lambda: read_region(names[index], image_size, host))
+    kept = as_pair(image_size)
 
-
-def _drawn_loader(sources, image_size, missing):
-    """`_region_loader` where some ROIs are drawn: at the size of their pictures, then resized as a ROI picture is."""
     def read(index, size):
         source = sources[index]
-        return np.full((*size, 1), missing, np.uint8) if source is None else read_roi(source, tuple(size))[..., None]
+        if source is None:
+            return np.full((*kept, 1), missing, np.uint8)
+        return resized(read_roi(source, tuple(size)), kept)[..., None]
 
-    def load(index, size):
-        region = tf.ensure_shape(tf.numpy_function(read, [index, size], tf.uint8), (None, None, 1))
-        return tf.ensure_shape(tf.image.resize(region, as_pair(image_size), "nearest"), (*as_pair(image_size), 1))
-
-    return load
+    return lambda index, size: tf.ensure_shape(tf.numpy_function(read, [index, size], tf.uint8), (*kept, 1))
 
 
-def _unit(images, depth):
-    return tf.cast(images, tf.float32) / (255.0 if depth == 8 else 65535.0)
+def _unit(images, depth, white):
+    return tf.cast(images, tf.float32) / float(white or (255 if depth == 8 else 65535))
 
 
 def _batch(seeds, images, rois, perturb):

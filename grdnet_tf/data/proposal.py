@@ -20,9 +20,11 @@ from .files import read_picture
 PICTURES = 64     # looked at, evenly out of all
 FEWEST = 8        # of which nothing can be said with less
 AGREEMENT = 0.14 # of the outline's variance at least so much must be that of the mean: 1 is the same in each picture
-LARGEST = 0.95    # of the picture; a product that fills it needs no ROI
+GROUND = 0.12    # of the outline's variance that the mean may have on the ground
+LARGEST = 0.9     # of the picture; a product that fills it needs no ROI
 FRAME = 0.5       # of the picture's frame that the product may cross
 _LONG, _WINDOW = 256, 2.0   # pixels of the long side; deviation of the window that variance is measured in
+_GAP = 8          # of an outline, in pixels to each side, that is closed
 _PART = 0.05      # of the largest part: smaller ones are dirt
 _TOLERANCE = 1.5  # pixels at `_LONG` by which the polygon may leave the outline
 
@@ -85,7 +87,8 @@ def propose(records: Sequence) -> List[Shape]:
     """
     if len(records) < FEWEST:
         raise NoProposal(f"{len(records)} good pictures, at least {FEWEST} are needed")
-    found = measure(evenly(records))
+    chosen = evenly(records)
+    found = measure(chosen)
     flattest, tallest = found.aspects
     if tallest > 1.05 * flattest:
         raise NoProposal(f"the good pictures differ in shape: {flattest:.2f} to {tallest:.2f} times as high as wide")
@@ -94,10 +97,15 @@ def propose(records: Sequence) -> List[Shape]:
     if share > LARGEST or frame > FRAME:
         raise NoProposal(f"the product seems to fill the picture ({share:.0%} of it): none is needed")
     edge = ndimage.binary_dilation(inside, iterations=2) & ~ndimage.binary_erosion(inside, iterations=2)
+    ground = ~ndimage.binary_dilation(inside, iterations=int(3 * _WINDOW))
     agreement = found.kept[edge].sum() / max(found.varied[edge].sum(), 1e-12)
+    agreement = (agreement - 1 / len(chosen)) / (1 - 1 / len(chosen))  # pictures that have nothing in common: 1 / n
     if not inside.any() or agreement < AGREEMENT:
         raise NoProposal(f"the good pictures do not agree on where the product lies (agreement {agreement:.2f} of "
                          f"{AGREEMENT}): it moves or turns, or shows no outline")
+    if not ground.any() or found.kept[ground].mean() > GROUND * found.kept[edge].mean():
+        raise NoProposal("the good pictures look alike beside the product as well: it fills the picture, or lies on "
+                         "ground with marks of its own")
     return [Shape("polygon", tuple(points.ravel().tolist())) for points in polygons(inside)]
 
 
@@ -108,7 +116,7 @@ def region(found: Spread) -> np.ndarray:
 
     contrast = np.sqrt(found.kept)
     edges = contrast > threshold_otsu(contrast)
-    edges = ndimage.binary_closing(np.pad(edges, 8), iterations=4)[8:-8, 8:-8]
+    edges = ndimage.binary_closing(np.pad(edges, _GAP), iterations=_GAP)[_GAP:-_GAP, _GAP:-_GAP]
     filled = ndimage.binary_opening(ndimage.binary_fill_holes(edges), iterations=2)
     labels, count = ndimage.label(filled)
     areas = np.bincount(labels.ravel(), minlength=count + 1)

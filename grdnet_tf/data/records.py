@@ -13,10 +13,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from . import layout
 from . import roi as rois
-from .files import FORMATS, BadImage, read_picture
+from .files import FORMATS, BadImage, examine_region, read_picture
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,17 @@ class Inspection(NamedTuple):
     channels: int  # 1 or 3
     depth: int     # 8 or 16 bit: the deepest picture's
     skipped: List[Tuple[str, str]]
+    peak: int = 0  # the highest value of a pixel in the pictures of that depth
+    notes: List[str] = []  # what was read in a way that one should know of
+    sizes: Tuple[Tuple[int, int], ...] = ()  # (height, width) of the pictures, each once
+
+    @property
+    def words(self) -> str:
+        """"320 pictures, 0 with a ROI, 512 x 512, grey, 8 bit, values up to 255"."""
+        (first, *_, last) = sorted(self.sizes) * 2
+        size = "{1} x {0}".format(*first) + ("" if first == last else " to {1} x {0}".format(*last))
+        return (f"{len(self.records)} pictures, {sum(1 for one in self.records if one.roi)} with a ROI, {size}, "
+                f"{_colour(self.channels)}, {self.depth} bit, values up to {self.peak}")
 
 
 # Listing -------------------------------------------------------------------------------------------------------------
@@ -126,26 +137,30 @@ def _digest(path):
 # Inspection ----------------------------------------------------------------------------------------------------------
 
 
-def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped: float = 0.05) -> Inspection:
+def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped: float = 0.05,
+            white: int = 0) -> Inspection:
     """Reads every file of `records` once, in threads, and keeps the records whose files can all be used.
 
     Bad are: unreadable, empty, truncated or damaged files; content that is not what the extension says; alpha or CMYK
-    colour, palettes that TensorFlow would misread, several pages; a mask or ROI of another size than its picture, or
-    not binary; an empty ROI; a mask that contradicts the label.
+    colour, palettes that TensorFlow would misread, several pages, more than `headers.MAX_PIXELS`; 8 bit where `white`
+    (data.white) is above 255; a mask or ROI of another size than its picture, or of several values that are no soft edge;
+    an empty ROI; a mask that contradicts the label.
 
     Raises: InputError naming the file: the first bad one with `on_bad_image` "error"; with "skip", more than
         `max_skipped` of all records bad. Always: grey and colour pictures mixed, nothing left.
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"data.on_bad_image is {on_bad_image!r}, expected error or skip")
-    kept, kinds, skipped = [], [], []
+    kept, kinds, skipped, soft = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
         for start in range(0, len(records), _CHUNK):
             chunk = records[start:start + _CHUNK]
-            for record, (kind, bad) in zip(chunk, pool.map(_examine, chunk)):
+            for record, (kind, bad) in zip(chunk, pool.map(lambda record: _examine(record, white), chunk)):
                 if bad is None:
                     kept.append(record)
                     kinds.append(kind)
+                    for path in kind.soft:
+                        soft.setdefault(os.path.dirname(path), []).append(path)
                 elif on_bad_image == "error":
                     raise InputError(str(bad))
                 else:
@@ -155,22 +170,47 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
                          f"{max_skipped} allows; the first is {skipped[0][0]}: {skipped[0][1]}")
     if not kept:
         raise InputError("no picture to work with: the list is empty")
-    channels = [kind[0] for kind in kinds]
+    channels = [kind.channels for kind in kinds]
     if len(set(channels)) > 1:
         odd = next(i for i, c in enumerate(channels) if c != channels[0])
         raise InputError(f"{kept[odd].image}: {_colour(channels[odd])}, but {kept[0].image} is {_colour(channels[0])}; "
                          "expected all pictures alike")
-    return Inspection(kept, channels[0], max(kind[1] for kind in kinds), skipped)
+    depth = max(kind.depth for kind in kinds)
+    peak = max(kind.peak for kind in kinds if kind.depth == depth)
+    notes = [f"{folder}: {len(paths)} masks or ROIs with soft edges or of JPEG, of which what is above half counts; the "
+             f"first is {min(paths)}" for folder, paths in sorted(soft.items())]
+    if depth == 16 and not white and peak < 2**13:
+        notes.append(f"{kept[0].image} and the others have 16 bit, of which they use 0 to {peak}: the network would see "
+                     f"{peak / 65535:.3f} at most; set data.white, to {2**max(8, peak.bit_length()) - 1} for a camera of "
+                     f"{max(8, peak.bit_length())} bit")
+    sizes = tuple(sorted({kind.size for kind in kinds}))
+    return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
 
 
-def _examine(record):
-    """((channels, depth), None) of a usable record, (None, BadImage) of another."""
+class _Kind(NamedTuple):
+    size: Tuple[int, int]
+    channels: int
+    depth: int
+    peak: int
+    soft: List[str]  # the mask or ROI, where it is
+
+
+def _examine(record, white):
+    """(_Kind, None) of a usable record, (None, BadImage) of another."""
+    soft = []
     try:
         pixels = read_picture(record.image)
+        if white > 255 and pixels.itemsize == 1:
+            raise BadImage(record.image, f"has 8 bit, but data.white is {white}")
         for source, kind in ((record.mask, "mask"), (record.roi, "ROI")):
             if source is None:
                 continue
-            region, path = rois.read_roi(source, pixels.shape[:2]), source if isinstance(source, str) else source.path
+            path = source if isinstance(source, str) else source.path
+            if isinstance(source, str):
+                region, is_soft = examine_region(source)
+                soft += [path] if is_soft else []
+            else:
+                region = rois.read_roi(source, pixels.shape[:2])
             if region.shape != pixels.shape[:2]:
                 raise BadImage(path, f"{kind} is {region.shape[1]} x {region.shape[0]}, its picture {record.image} is "
                                      f"{pixels.shape[1]} x {pixels.shape[0]}")
@@ -179,7 +219,7 @@ def _examine(record):
             if kind == "mask" and region.any() != bool(record.label):
                 raise BadImage(path, f"mask is {'not empty' if region.any() else 'empty'}, but its picture is listed "
                                      f"as {record.defect}")
-        return (pixels.shape[2], 8 * pixels.itemsize), None
+        return _Kind(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), soft), None
     except BadImage as bad:
         return None, bad
 

@@ -1,22 +1,26 @@
 """Which pictures an evaluation reads: those it reports on, the ROI it applies, the good ones it fits thresholds on."""
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Sequence, Tuple
 
 from ..errors import InputError
+from ..options import Data
 from . import roi as rois
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
 
+logger = logging.getLogger(__name__)
 
-def test_records(root: str, split: str, channels: int, roi: str = "auto") -> List[Record]:
+
+def test_records(root: str, split: str, data: Data, roi: str = "auto") -> List[Record]:
     """The checked records of a split. `roi`: "auto" as the data has it, "none", a file for all, or a folder.
 
-    Raises: InputError naming the file or folder that cannot be used by a network of so many `channels`.
+    Raises: InputError naming the file or folder that cannot be used by a run with the options `data`, channels known.
     """
-    return checked(with_roi(list_mvtec(root, split), root, roi), channels)
+    return checked(with_roi(list_mvtec(root, split), root, roi), data)
 
 
 def good_folder(folder: str) -> List[Record]:
@@ -26,12 +30,14 @@ def good_folder(folder: str) -> List[Record]:
     return list_pictures(folder)
 
 
-def checked(records: Sequence[Record], channels: int) -> List[Record]:
-    """The records, once every file of them has been read and is what a network of so many `channels` takes."""
+def checked(records: Sequence[Record], data: Data) -> List[Record]:
+    """The records, once every file of them has been read and is what a run with these options (channels known) takes."""
     if not records:
         return []
-    inspection = inspect(records)
-    if inspection.channels > channels:
+    inspection = inspect(records, white=data.white)
+    for note in inspection.notes:
+        logger.warning("warning: %s", note)
+    if inspection.channels > int(data.channels):
         raise InputError(f"{inspection.records[0].image}: a colour picture, but the run was trained on grey ones")
     return inspection.records
 

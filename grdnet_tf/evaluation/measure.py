@@ -56,7 +56,8 @@ def scan(predict, batches, records, pool):
                 raise InputError(f"{record.image}: the anomaly map {what}; the run's weights cannot be used")
         cut = scores
         if any(record.roi for record in chosen):
-            cut = np.asarray(anomaly_score(maps, pool, batch["roi"]) if pool else predict(batch["image"], batch["roi"])[2])
+            cut = anomaly_score(maps, pool, batch["roi"]) if pool else predict(batch["image"], batch["roi"])[2]
+            cut = np.asarray(cut)
         images, rois, masks = (np.asarray(batch[name]) for name in ("image", "roi", "mask"))
         for i, record in enumerate(chosen):
             known = record.mask is not None or not record.label

@@ -22,15 +22,17 @@ class Predictor:
     Args:
       model: a `GRDNet`, or a detector of baselines/.
       batch: pictures at once, or tiles of one picture.
+      white: data.white of the run, of picture files.
       tiles: (side of a tile, overlap): predict the pictures as large as they are; None: resized to the model's size.
 
     Raises: InputError for tiles that the model cannot take.
     """
 
-    def __init__(self, model, batch=8, tiles: Optional[Tuple[int, int]] = None):
+    def __init__(self, model, batch=8, tiles: Optional[Tuple[int, int]] = None, white=0):
         self.model, self.batch, self.tiles, self.pool = model, batch, tiles, model.score_pool
         if tiles is not None:
             self.pool = self.pool or 1
+        self.white = white
         self._compiled = {}  # by size of picture: one trace serves batches of any length
         self._stride = model.total_stride
         if tiles is not None:
@@ -82,7 +84,8 @@ class Predictor:
         return scale
 
     def _dataset(self, records, size, batch):
-        return pipeline.evaluation_dataset(records, image_size=size, channels=self.model.channels, batch_size=batch)
+        return pipeline.evaluation_dataset(records, image_size=size, channels=self.model.channels, batch_size=batch,
+                                           white=self.white)
 
     def _own_size(self, records):
         sizes, first = picture_sizes(records), 0

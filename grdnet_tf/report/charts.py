@@ -1,6 +1,6 @@
 """Small charts as SVG text: curves, score histograms; and bars. The page's style sheet gives the colours.
 
-An <svg> says in data-plot ("left top width height") where its axes lie, so that the page's script can move what is on it.
+An <svg> says in data-plot ("left top width height") where its axes lie: the page's script moves what is on it.
 """
 from html import escape
 from typing import NamedTuple
@@ -100,8 +100,9 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
 
 def bars(rows) -> str:
     """Horizontal bars of (name, value in [0, 1] or None, note at the end of the bar), as HTML that takes any width."""
-    lines = [f'<span>{escape(name)}</span><span class="back"><i class="bar" style="width:{100 * (value or 0):.1f}%"></i>'
-             f'</span><span>{escape(note)}</span>' for name, value, note in rows]
+    lines = [f'<span>{escape(name)}</span><span class="back">'
+             f'<i class="bar" style="width:{100 * (value or 0):.1f}%"></i></span><span>{escape(note)}</span>'
+             for name, value, note in rows]
     return f'<div class="bars small">{"".join(lines)}</div>'
 
 

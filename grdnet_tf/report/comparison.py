@@ -55,7 +55,7 @@ def suffix(entries) -> str:
 def lines(entries) -> List[List[str]]:
     """Table of the runs, its heading first: name, data, seed, what differs, figures."""
     keys, reading = differing(entries), suffix(entries)
-    rows = [["run", "data", "seed", *(key.split(".", 1)[1] for key in keys), *(key + reading for key in KEYS)]]
+    rows = [["run", "data", "seed", *(key.split(".", 1)[-1] for key in keys), *(key + reading for key in KEYS)]]
     for entry in entries:
         rows.append([_name(entry), _data(entry), str(entry.settings.get("train.seed", "")),
                      *(_shown(entry.settings.get(key)) for key in keys),
@@ -71,7 +71,7 @@ def pivot(entries) -> List[List[str]]:
     keys, reading = differing(entries), suffix(entries)
     cells, variants, folders = {}, [], []
     for entry in entries:
-        variant = ", ".join(f"{key.split('.', 1)[1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
+        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
         variants += [variant] if variant not in variants else []
         folders += [_data(entry)] if _data(entry) not in folders else []
         cells.setdefault((_data(entry), variant), []).append(entry.report)
@@ -154,8 +154,9 @@ def _curves(entries, reading):
         found = [(name, curve) for name, curve in found if curve]
         if not found:
             continue
-        for title, x, y, labels, chance in (("ROC", "fpr", "tpr", ("false-reject rate", "found defects"), (0, 1)),
-                                            ("Precision and recall", "tpr", "precision", ("recall", "precision"), None)):
+        for title, x, y, labels, chance in (
+                ("ROC", "fpr", "tpr", ("false-reject rate", "found defects"), (0, 1)),
+                ("Precision and recall", "tpr", "precision", ("recall", "precision"), None)):
             chart = charts.curves([(name, curve[x], curve[y]) for name, curve in found], *labels, chance)
             parts.append(f'<div class="chart"><h3>{title}: {escape(folder)}</h3>{chart}</div>')
     return "".join(parts)

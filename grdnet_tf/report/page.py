@@ -32,8 +32,8 @@ def build(evaluation, embedded) -> str:
     data = {"reading": readings[1] if len(readings) > 1 else "", "types": types, "images": images,
             "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()},
             "rows": [[row.score, row.score_roi, row.label, row.label_roi, types.index(row.defect)] for row in rows],
-            "intervals": _intervals(rows), "scale": [part.round(3).tolist() for part in (pictures.BELOW, pictures.ABOVE)],
-            "middle": pictures.MIDDLE, "command": _command(report)}
+            "intervals": _intervals(rows),
+            "scale": [part.round(3).tolist() for part in (pictures.BELOW, pictures.ABOVE)], "middle": pictures.MIDDLE, "command": _command(report)}
     return fill(TEMPLATE, {
         "title": escape(_last_part(report.get("run"))), "facts": _facts(report),
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in report["warnings"]),

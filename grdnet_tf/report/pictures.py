@@ -1,4 +1,4 @@
-"""What was seen, expected and found as pictures: the map's colours, and one sheet of panels an image (paper, Fig. 8)."""
+"""What was seen, expected and found as pictures: the map's colours, one sheet of panels an image (paper, Fig. 8)."""
 import cv2
 import numpy as np
 

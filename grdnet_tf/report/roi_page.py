@@ -55,7 +55,7 @@ def sheet(records: Sequence) -> np.ndarray:
         down, across = (_TILE + 8 - side for side in picture.shape[:2])
         tiles.append(cv2.copyMakeBorder(picture, down // 2, down - down // 2, across // 2, across - across // 2,
                                         cv2.BORDER_CONSTANT, value=(255, 255, 255)))
-    columns = math.ceil(math.sqrt(len(tiles) * 1.5))
+    columns = round(math.sqrt(1.5 * len(tiles)))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[i:i + columns]) for i in range(0, len(tiles), columns)])
 

@@ -21,7 +21,8 @@ def shot(seen, smooth, threshold, min_area=1) -> dict:
     """
     amap = seen.cut(seen.anomaly_map)
     found = label_found(amap, threshold, min_area) > 0 if threshold is not None else None
-    return embed(own_picture(seen.record.image), amap, smooth, None if seen.reconstruction is None else pictures.to_rgb(seen.reconstruction),
+    redrawn = None if seen.reconstruction is None else pictures.to_rgb(seen.reconstruction)
+    return embed(own_picture(seen.record.image), amap, smooth, redrawn,
                  {"roi": seen.roi, "truth": seen.mask, "found": found})
 
 

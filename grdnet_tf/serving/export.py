@@ -22,6 +22,7 @@ class Options(NamedTuple):
     formats: Sequence[str] = ()                   # of formats.FORMATS
     precision: str = "fp32"                       # of these formats: fp32, fp16, int8
     pictures: Optional[judge.Pictures] = None  # that a lower precision is calibrated and judged on
+    white: int = 0                             # data.white of the run: what counts as white in a picture file
 
 
 def export(model, thresholds, out, name, version, options=Options(), about=None) -> List[str]:
@@ -45,6 +46,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
         _warm_up(folder, name, version, half, offered)
         content = {"model": name, "version": version, "image_size": list(half.image_size), "channels": half.channels,
                    "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": options.max_pixels,
+                   "white": options.white,
                    "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
                                   for key, signature in offered.items()},
                    "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE},
@@ -95,7 +97,8 @@ def stored_numbers(folder: str) -> int:
 def _write_checked(folder, model, half, thresholds, options, source):
     """Write the SavedModel, count its numbers and self-test it; its signatures."""
     try:
-        offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels)
+        offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels,
+                                     options.white)
     except tf.errors.OpError as error:
         raise InputError(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
     stored, needed = stored_numbers(folder), folding.parameters(half)

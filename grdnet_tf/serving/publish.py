@@ -86,7 +86,8 @@ def files(folder: str) -> list:
             path = os.path.join(parent, name)
             mode = os.lstat(path).st_mode
             if not (stat.S_ISREG(mode) if name in names else stat.S_ISDIR(mode)):
-                raise ExportStopped(f"{path}: {'a link' if stat.S_ISLNK(mode) else 'no file'}, expected the file itself")
+                what = "a link" if stat.S_ISLNK(mode) else "no file"
+                raise ExportStopped(f"{path}: {what}, expected the file itself")
         found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
     return sorted(path for path in found if path != MANIFEST)
 
@@ -102,8 +103,7 @@ def verify(folder: str) -> dict:
         if not all(isinstance(digest, str) for digest in listed.values()):
             raise TypeError("no digest")
         for name in sorted(set(listed) ^ set(present)):
-            raise ExportStopped(f"{os.path.join(folder, name)}: "
-                                f"{'missing' if name in listed else 'not in the manifest'}")
+            raise ExportStopped(f"{folder}{os.sep}{name}: {'missing' if name in listed else 'not in the manifest'}")
         for name, expected in listed.items():
             if file_sha256(os.path.join(folder, name)) != expected:
                 raise ExportStopped(f"{os.path.join(folder, name)}: not the file that the manifest lists")

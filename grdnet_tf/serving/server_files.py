@@ -44,7 +44,7 @@ def write_server_files(out_dir, model_name, description) -> str:
     folder = os.path.join(out_dir, FOLDER)
     with writing(folder):
         os.makedirs(folder, exist_ok=True)
-    with lock(os.path.join(folder, LOCK), wait=60.0):  # of two exports that read models.config, one would drop the other
+    with lock(os.path.join(folder, LOCK), wait=60.0):  # or of two that add to models.config one drops the other's
         _write(folder, model_name, description, check(out_dir, model_name, description.engines))
     return folder
 

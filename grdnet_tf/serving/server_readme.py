@@ -59,6 +59,8 @@ python client.py --rest http://localhost:8501 --model {model} part.png
 python client.py --grpc localhost:8500 --model {model} --overlay pictures part.png
 ```
 
+It prints a line a picture: score, `good`, `DEFECT` or `INVALID`. Exit status 1 where one is `INVALID`, 2 after an error.
+
 | signature | input | output |
 |---|---|---|
 | `serving_default` | `images` [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |

@@ -32,13 +32,14 @@ class Signature(NamedTuple):
     inputs: tuple
 
 
-def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> dict:
+def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0) -> dict:
     """{name: Signature} of `model`, a `folding.inference_half`, at its own picture size.
 
     Args:
       thresholds: as `calibration.calibrate` gives them; "image" decides, with a ROI "image_roi" where there is one.
       batch_sizes: of the static signatures.
       max_pixels: a picture whose header claims more is not decoded.
+      white: the value of a pixel of a file that counts as white, 0: the full range of its depth.
     """
     height, width, channels = size = (*model.image_size, model.channels)
     plain = decision_threshold(thresholds["image"]["value"])
@@ -67,7 +68,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> 
         return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi)
 
     def decode(image_bytes):
-        return decode_or_nan(image_bytes, (height, width), channels, max_pixels)
+        return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
 
     def decode_both(files):
         return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
@@ -103,9 +104,9 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> 
     return found
 
 
-def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS) -> dict:
+def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0) -> dict:
     """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
-    offered = signatures(model, thresholds, batch_sizes, max_pixels)
+    offered = signatures(model, thresholds, batch_sizes, max_pixels, white)
     archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
     for name, signature in offered.items():
         archive.add_endpoint(name, signature.function, list(signature.inputs))

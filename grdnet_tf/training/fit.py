@@ -119,7 +119,8 @@ def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     parts[0].step = epoch * steps + step
     model.fit(stream.batches(epoch * steps + step), initial_epoch=epoch,
-              epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts, verbose=_verbose())
+              epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step,
+              validation_data=held_out, callbacks=parts, verbose=_verbose())
 
 
 def end_epoch(model, held_out, parts, epoch, epochs):

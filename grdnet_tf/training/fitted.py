@@ -5,13 +5,13 @@ the configuration says.
 """
 import logging
 import os
-import sys
 import time
 
 import tensorflow as tf
 
 from ..baselines import padim, patchcore
 from ..baselines.features import Features
+from ..console import Progress
 from ..data import pipeline
 from ..errors import InputError
 from ..model.weights import network_arrays
@@ -79,7 +79,7 @@ def _fit(config, features, batches):
     if config.method == "padim":
         return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, seed=seed)
     return patchcore.fit(features, batches, share=f.coreset, candidates=f.candidates, projection=f.projection,
-                         neighbours=f.neighbours, seed=seed, progress=_Progress("vectors of the bank"))
+                         neighbours=f.neighbours, seed=seed, progress=Progress("vectors of the bank"))
 
 
 def _detector(config, features, arrays, channels):
@@ -93,27 +93,13 @@ class _Batches:
     def __init__(self, records, config, channels):
         self.records, self.size, self.seconds = records, config.train.batch_size, 0.0
         self.options = dict(image_size=config.data.image_size, channels=channels, batch_size=self.size,
-                            parallel_calls=config.data.parallel_calls or None)
+                            parallel_calls=config.data.parallel_calls or None, white=config.data.white)
 
     def __iter__(self):
         if not self.records:
             return
-        progress, started = _Progress("pictures"), time.monotonic()
+        progress, started = Progress("pictures"), time.monotonic()
         for number, batch in enumerate(pipeline.evaluation_dataset(self.records, **self.options)):
             yield batch
             progress(min((number + 1) * self.size, len(self.records)), len(self.records))
         self.seconds = time.monotonic() - started
-
-
-class _Progress:
-    """A line that is written over on a terminal; else one now and then."""
-
-    def __init__(self, what):
-        self.what, self.told = what, time.monotonic()
-
-    def __call__(self, done, total):
-        if sys.stderr.isatty():
-            print(f"\r{done} of {total} {self.what}", end="\n" if done == total else "", file=sys.stderr)
-        elif done == total or time.monotonic() - self.told > 10:
-            self.told = time.monotonic()
-            logger.info("%d of %d %s", done, total, self.what)

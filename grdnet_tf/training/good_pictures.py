@@ -51,7 +51,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
     Raises: InputError naming a picture that has changed since the run recorded it, or one of `named` that the run
     trained on.
     """
-    channels, known = int(config.data.channels), _known(folder, config)
+    known = _known(folder, config)
     home = config.data.root if config.data.root and os.path.isdir(config.data.root) else data
     found = Good([], [], False)
     if home and os.path.isdir(os.path.join(home, "train", "good")):
@@ -73,7 +73,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
                 raise InputError(f"--good: {today.trained[0].image} is one of the pictures that the run was trained on")
             records = today.new
         found = Good(found.held_out, found.new + records, True)
-    return Good(selection.checked(found.held_out, channels), selection.checked(found.new, channels), found.keep)
+    return Good(selection.checked(found.held_out, config.data), selection.checked(found.new, config.data), found.keep)
 
 
 def _known(folder, config):

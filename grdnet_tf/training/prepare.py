@@ -28,7 +28,9 @@ def training_data(config, recorded: Optional[Recorded] = None) -> Data:
     Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
     """
     root, d = config.data.root, config.data
-    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped)
+    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped, d.white)
+    for note in inspection.notes:
+        logger.warning("warning: %s", note)
     for path, reason in inspection.skipped:
         logger.warning("skipped: %s: %s", path, reason)
     if d.channels == "1" and inspection.channels == 3:
@@ -37,14 +39,15 @@ def training_data(config, recorded: Optional[Recorded] = None) -> Data:
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
     if recorded is not None:
         parts = same_pictures(recorded, inspection.records, root)
-        return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded)
-    records, held_out = inspection.records, []
-    if d.held_out:
-        records, held_out = hold_out(records, d.held_out, config.train.seed)
-    unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
-    parts = {TRAINED: records, HELD_OUT: held_out, SKIPPED: unusable}
-    return Data(records, held_out, channels, inspection.depth, inspection.skipped,
-                record(root, channels, inspection.depth, parts))
+    else:
+        parts = {TRAINED: inspection.records, HELD_OUT: []}
+        if d.held_out:
+            parts = dict(zip(parts, hold_out(inspection.records, d.held_out, config.train.seed)))
+        unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
+        recorded = record(root, channels, inspection.depth, {**parts, SKIPPED: unusable})
+    logger.info("%s: %s of %d; %d to train on, %d held out, %d left out", root, inspection.words,
+                d.white or 2**inspection.depth - 1, len(parts[TRAINED]), len(parts[HELD_OUT]), len(inspection.skipped))
+    return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded)
 
 
 def _warn_of_duplicates(root, records):

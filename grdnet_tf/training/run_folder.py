@@ -15,7 +15,7 @@ from .. import config as configuration
 from ..errors import InputError
 from ..locking import lock
 from ..storage import write_json, write_text
-from . import recorded
+from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
@@ -89,8 +89,9 @@ def worker_folder(folder: str, config) -> str:
 
 
 def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) -> None:
-    """Make the folder and write config.yaml, environment.json and, of `data`, data.json.
+    """Make the folder and write data.json, environment.json and, last, config.yaml.
 
+    `data`: the record; without one it is made of the data folder as it is.
     Raises: InputError if something is there already.
     """
     check_new(folder)
@@ -100,6 +101,8 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
     write_json(os.path.join(folder, ENVIRONMENT), environment())
+    if data is None and config.data.root and os.path.isdir(config.data.root):
+        data = prepare.training_data(config).recorded
     if data is not None:
         recorded.write(folder, data)
     write_config(folder, config)

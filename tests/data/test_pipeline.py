@@ -140,7 +140,7 @@ def test_cached_pictures_are_read_once(records, stream, tmp_path):
 def test_the_cache_lives_as_long_as_its_stream_and_no_longer(records, stream):
     def caches():
         gc.collect()
-        return sum(isinstance(thing, pipeline._Cache) for thing in gc.get_objects())
+        return sum(isinstance(thing, pipeline.PictureCache) for thing in gc.get_objects())
 
     before = caches()
     iterator = iter(train(records).take(3))  # the data set itself is gone

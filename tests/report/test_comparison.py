@@ -44,7 +44,7 @@ def test_table_page_and_json(four, tmp_path, capsys):
     assert content["differing"] == ["train.epochs"] and content["warnings"] == []
     assert [run["figures"]["image_auroc"] for run in content["runs"]] == [0.9, 0.94, 0.99, 0.7]
     text = open(out / "comparison.html", encoding="utf-8").read()
-    assert "<b>0.9900</b>" in text and "<b>0.9400</b>" not in text and "{{" not in text
+    assert "<b>0.990</b>" in text and "<b>0.940</b>" not in text and "{{" not in text
     assert 'href="../a/evaluation/report.html"' in text
 
 
@@ -83,8 +83,9 @@ def test_a_run_that_was_not_evaluated_is_named(tmp_path, capsys):
 def test_the_page_sorts_in_a_browser(four, tmp_path):
     entries = [comparison.read(run, {"train.epochs": 10}) for run in four]
     found = in_browser(tmp_path, comparison.build(entries, str(tmp_path)), """
-        const table = document.querySelector('table');
+        const table = document.querySelector('.scroll table');
+        const column = [...table.querySelectorAll('th')].find(head => head.textContent.includes('image auroc'));
         const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
-        const before = names(); table.querySelectorAll('th')[3].click(); const down = names();
-        table.querySelectorAll('th')[3].click(); return {before, down, up: names()};""")
+        const before = names(); column.click(); const down = names();
+        column.click(); return {before, down, up: names()};""")
     assert found == {"before": ["a", "b", "c", "d"], "down": ["c", "b", "a", "d"], "up": ["d", "a", "b", "c"]}

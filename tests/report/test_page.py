@@ -11,7 +11,7 @@ from grdnet_tf.evaluation import figures
 from grdnet_tf.evaluation.histogram import PixelHistogram
 from grdnet_tf.evaluation.measure import Evaluation
 from grdnet_tf.evaluation.regions import Defect
-from grdnet_tf.report import charts, page
+from grdnet_tf.report import charts, page, shots
 
 NASTY = "a</script><b>&\"'"  # a file name may hold anything
 THRESHOLDS = {name: {"value": value, "method": "max_normal", "n": 9, "above": 0, "false_reject_interval": interval,
@@ -41,14 +41,14 @@ def small_evaluation(roi=True):
 
 
 def build(evaluation):
-    sheets = {row.path: page.embed(np.full((40, 80, 3), 20 * i, np.uint8)) for i, row in enumerate(evaluation.rows)}
-    return page.build(evaluation, sheets)
+    drawn = {row.path: shots.embed(np.full((40, 80, 3), 20 * i, np.uint8)) for i, row in enumerate(evaluation.rows)}
+    return page.build(evaluation, drawn)
 
 
 def test_page_is_complete_and_needs_no_network():
     text = build(small_evaluation())
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text) and "{{" not in text
-    assert "@import" not in text and "url(" not in text
+    assert "@import" not in text and not re.search(r"url\((?!#|\$\{image.picture\})", text)
     for words in ("Inside the ROI", "Whole image", "9 good images", "0.0% and 33.6%", "By size of defect", "1 of 1"):
         assert words in text, words
     assert "look out &lt;b&gt;" in text and "look out <b>" not in text
@@ -59,7 +59,7 @@ def test_data_cannot_end_its_script_element():
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1)
     images = json.loads(data)["images"]
     assert len(images) == 6 and images[-1]["name"].endswith("<b>&\"'.png")
-    assert images[0]["picture"].startswith("data:image/jpeg;base64,") and images[0]["shape"] == "20 / 40"
+    assert images[0]["picture"].startswith("data:image/jpeg;base64,") and images[0]["shape"] == "80 / 40"
 
 
 def test_one_class_and_no_thresholds_still_make_a_page():
@@ -75,8 +75,8 @@ def test_charts_put_points_where_they_belong():
     (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points)
     assert x1 - x0 == pytest.approx(x2 - x1) and y1 == y2 < y0  # SVG counts rows downwards
     bars = charts.bars([("a <b>", 0.5, "half"), ("c", None, "–"), ("d", 1.0, "all")])
-    widths = [float(w) for w in re.findall(r'class="bar" .*?width="([\d.]+)"', bars)]
-    assert len(widths) == 2 and widths[1] == 2 * widths[0] and "a &lt;b&gt;" in bars
+    widths = [float(w) for w in re.findall(r'class="bar" style="width:([\d.]+)%', bars)]
+    assert widths == [50.0, 0.0, 100.0] and "a &lt;b&gt;" in bars
     histogram = charts.score_histogram(np.array([0.1, 0.1, 0.2]), np.array([0.9]), 0.5, bins=10)
     assert len(re.findall('class="good"', histogram)) == 2 and "threshold 0.5" in histogram
     assert "good: 2 images" in histogram
@@ -134,18 +134,18 @@ def test_enlarging_and_going_on(tmp_path):
         return {before, first, same, second, end, back, open, after: dialog.open,
                 wide: document.querySelector('.shot img').naturalWidth};""")
     assert (found["before"], found["open"], found["after"]) == (False, True, False)
-    assert found["first"] == "dirt/5.png · accepted · score 0.05000" and found["same"]
-    assert found["second"] == found["end"] == "spot/3.png · found · score 0.90000 · 2 regions"
+    assert found["first"] == "dirt/5.png · accepted · score 0.0500" and found["same"]
+    assert found["second"] == found["end"] == "spot/3.png · found · score 0.900 · 2 regions"
     assert found["back"] == found["first"]
 
 
 def test_a_link_opens_the_view_and_the_table_sorts(tmp_path):
     found = in_browser(tmp_path, build(small_evaluation()), HELPERS + """
-        const table = document.querySelector('section:not([hidden]) table');
+        const table = document.querySelector('section:not([hidden]) .scroll table');
         const column = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
         const head = [...table.querySelectorAll('th')];
-        head[2].click(); const down = column();
-        head[2].click(); const up = column();
+        head[3].click(); const down = column();
+        head[3].click(); const up = column();
         head[0].click(); head[0].click(); const byName = column();
         return {names: names(), shown: shown(), type: document.getElementById('type').value, down, up, byName};
         """, "#type=spot&show=miss&reading=_roi_unmasked&sort=name")

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on the disk: names of sheets, all or nothing, and what a kill between two renames leaves."""
+"""What an evaluation leaves on the disk: names of sheets, all or nothing, and after a kill between two renames."""
 import csv
 import hashlib
 import json
@@ -14,7 +14,7 @@ import pytest
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import figures
-from grdnet_tf.report import comparison, report
+from grdnet_tf.report import comparison, report, shots
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILES = ["pictures", "predictions.csv", "regions.csv", "report.html", "report.json"]
@@ -40,9 +40,11 @@ def evaluation(paths, **more):
 
 def write(folder, paths=("d/test/good/1.png",), **more):
     """A report in which the sheet of picture i has the grey level 40 + 20 i."""
-    sheets = [(Shown(path, os.path.basename(os.path.dirname(path))), np.full((8, 16, 3), 40 + 20 * i, np.uint8))
-              for i, path in enumerate(paths)]
-    report.write(str(folder), evaluation(paths, **more), sheets)
+    drawn = []
+    for i, path in enumerate(paths):
+        sheet = np.full((8, 16, 3), 40 + 20 * i, np.uint8)
+        drawn.append((Shown(path, os.path.basename(os.path.dirname(path))), sheet, shots.embed(sheet)))
+    report.write(str(folder), evaluation(paths, **more), drawn)
 
 
 def sheets(folder):
@@ -106,7 +108,8 @@ def test_an_error_while_sheets_are_drawn_leaves_the_earlier_report(tmp_path):
     write(tmp_path / "out", marker="first")
 
     def broken():
-        yield Shown("d/test/good/1.png", "good"), np.zeros((8, 16, 3), np.uint8)
+        sheet = np.zeros((8, 16, 3), np.uint8)
+        yield Shown("d/test/good/1.png", "good"), sheet, shots.embed(sheet)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

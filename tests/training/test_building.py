@@ -33,7 +33,8 @@ def test_windows_of_the_pictures_are_trained_on_and_whole_ones_judged(discs, tin
     run = tmp_path / "run"
     assert train.main(arguments(discs, run, tiny_config, *FREE, "--epochs", "2", "--set", "data.crop=[8, 16]")) == 0
     strip = next(s for tag, s in events(run) if tag.startswith("image | noisy"))
-    assert [int(side) for side in strip.tensor.string_val[:2]] == [6 * 16, 16]  # six whole pictures beside each other
+    # Six whole pictures of 16 x 16, seven times as large, 6 pixels apart under a name of 20.
+    assert [int(side) for side in strip.tensor.string_val[:2]] == [6 * (7 * 16 + 6), 20 + 7 * 16]
     assert np.isfinite(summary(run)["figures"]["val_loss"])
 
 
@@ -50,7 +51,8 @@ def test_textures_from_a_folder_are_shown_as_defects(discs, tiny_config, tmp_pat
     assert train.main(arguments(discs, run, tiny_config, *FREE, "--epochs", "1", *more)) == 0
     strip = next(s for tag, s in events(run) if tag.startswith("image | noisy"))
     shown = [tf.io.decode_png(encoded).numpy() for encoded in strip.tensor.string_val[2:]]
-    masked = np.concatenate([s[:, 24:48][s[:, 48:72, 0] > 128] for s in shown]).astype(int)
+    noisy, mask = (np.stack(shown)[:, 20:, left:left + 5 * 24] for left in (126, 252))  # five times as large
+    masked = noisy[mask[..., 0] > 128].astype(int)
     assert len(masked) and np.all(masked[:, 1] - masked[:, [0, 2]].max(axis=1) > 100)
 
 

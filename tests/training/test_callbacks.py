@@ -11,7 +11,7 @@ def test_tensorboard_holds_scalars_and_picture_strips(finished):
     assert {"segmentation", "val_segmentation", "learning_rate_segmenter"} <= {tag for tag, _ in events(finished)}
     strip = next(value for tag, value in events(finished) if tag.startswith("image | noisy"))
     width, height = (int(side) for side in strip.tensor.string_val[:2])
-    assert (width, height) == (6 * 16, 16)
+    assert (width, height) == (6 * (7 * 16 + 6), 20 + 7 * 16)
 
 
 def test_the_best_weights_are_those_of_the_best_epoch_and_load(finished):

@@ -40,7 +40,7 @@ def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -
 
 def calibration_pictures(model, precision, pictures):
     """(N, H, W, C) good pictures for int8, None for the others."""
-    return judge.load(pictures.calibration, model.image_size, model.channels) if precision == "int8" else None
+    return judge.load(pictures.calibration, model.image_size, model.channels, pictures.white) if precision == "int8" else None
 
 
 def judged(saved_model, scores, model, thresholds, precision, pictures) -> dict:
@@ -56,7 +56,7 @@ def judged(saved_model, scores, model, thresholds, precision, pictures) -> dict:
 
         if precision != "fp32":
             return judge.gate(precision, reference, scores, pictures.compared, model.image_size, model.channels,
-                                     threshold)
+                              threshold, pictures.white)
         images = selftest.test_pictures(*model.image_size, model.channels)[0] / np.float32(255)
         names = [f"test picture {i}" for i in range(len(images))]
         return judge.judge(precision, reference(images), scores(images), threshold, names)

@@ -30,9 +30,10 @@ class Pictures(NamedTuple):
     """Good pictures to calibrate on and pictures to compare on, as `Record`s."""
     calibration: list
     compared: list
+    white: int = 0  # data.white of the run
 
 
-def find(root: str) -> Pictures:
+def find(root: str, white: int = 0) -> Pictures:
     """Of a data folder in the MVTec layout: out of train/good, and out of test/ (train/good where there is none).
 
     Evenly spaced in the order of the paths, at most CALIBRATION_PICTURES and COMPARED_PICTURES of them. No TensorFlow.
@@ -41,33 +42,35 @@ def find(root: str) -> Pictures:
     good = list_mvtec(root, "train")
     test = list_mvtec(root, "test") if os.path.isdir(os.path.join(root, "test")) else good
     chosen = _spread(good, CALIBRATION_PICTURES), _spread(test, COMPARED_PICTURES)
-    return Pictures(*(inspect([record._replace(mask=None, roi=None) for record in records]).records
-                      for records in chosen))
+    return Pictures(*(inspect([record._replace(mask=None, roi=None) for record in records], white=white).records
+                      for records in chosen), white)
 
 
 def _spread(records, most):
     return [records[int(i)] for i in np.linspace(0, len(records) - 1, min(most, len(records)))]
 
 
-def load(records, image_size, channels) -> np.ndarray:
+def load(records, image_size, channels, white=0) -> np.ndarray:
     """(N, H, W, C) float32 in [0, 1]."""
-    return np.stack([load_image(record.image, image_size, channels).numpy() for record in records])
+    return np.stack([load_image(record.image, image_size, channels, white).numpy() for record in records])
 
 
-def gate(precision: str, reference, candidate, records, image_size, channels: int, threshold: float) -> dict:
+def gate(precision: str, reference, candidate, records, image_size, channels: int, threshold: float,
+         white: int = 0) -> dict:
     """Compare two models on `records`.
 
     Args:
       precision: a key of LIMITS.
       reference, candidate: functions from images (n, H, W, C) float32 to scores (n,).
       threshold: of the decision, score > threshold.
+      white: data.white of the run.
 
     Returns: {"pictures", "largest_score_difference", "mean_score_difference", "flipped"} for the manifest.
     Raises: ExportStopped where a limit is passed, naming the worst picture.
     """
     scores = []
     for start in range(0, len(records), BATCH):
-        images = load(records[start:start + BATCH], image_size, channels)
+        images = load(records[start:start + BATCH], image_size, channels, white)
         scores.append((reference(images), candidate(images)))
     expected, found = (np.concatenate(parts).astype(np.float64) for parts in zip(*scores))
     return judge(precision, expected, found, threshold, [record.image for record in records])

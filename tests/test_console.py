@@ -1,0 +1,53 @@
+"""What every command prints alike: how far it is, and how it ends."""
+import io
+
+import pytest
+
+from grdnet_tf.console import Progress, ended, watched
+from grdnet_tf.errors import ExportStopped, InputError
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def told(stream, times, total=100, each=10):
+    """What is shown when `each` more are done at each of the times."""
+    now = iter([0.0, *times])
+    progress = Progress("pictures", stream, lambda: next(now))
+    for number in range(len(times)):
+        progress(each * (number + 1), total)
+    return stream.getvalue()
+
+
+def test_nothing_is_shown_of_what_is_over_at_once():
+    assert told(io.StringIO(), [0.1 * i for i in range(1, 11)]) == ""
+
+
+def test_lines_in_a_file_come_every_ten_seconds_with_rate_and_end():
+    lines = told(io.StringIO(), [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]).splitlines()
+    assert lines == ["30 of 100 pictures, 2.5 a second, 28 s left", "60 of 100 pictures, 2.5 a second, 16 s left",
+                     "90 of 100 pictures, 2.5 a second, 4 s left", "100 of 100 pictures, 2.5 a second"]
+    assert told(io.StringIO(), [40], total=100).splitlines() == ["10 of 100 pictures, 0.25 a second, 6 min 00 s left"]
+
+
+def test_a_terminal_has_one_line():
+    shown = told(Terminal(), [3, 6, 9], total=30)
+    assert shown.count("\r") == 3 and shown.count("\n") == 1 and shown.endswith("30 of 30 pictures, 3.33 a second\n")
+
+
+def test_watching_changes_nothing():
+    assert list(watched([[1, 2], [3]], "pictures", 3, len)) == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("error, status, line", [
+    (InputError("a.png: is empty"), 2, "error: a.png: is empty\n"), (ExportStopped("self-test"), 1, "stopped: self-test\n"),
+    (OSError(28, "No space left on device", "b"), 2, "error: b: No space left on device\n"),
+    (KeyboardInterrupt(), 130, "stopped: interrupted\n")])
+def test_how_a_command_ends(error, status, line, capsys):
+    def action():
+        raise error
+
+    assert ended(action) == status and capsys.readouterr().err == line
+    assert ended(lambda: 0) == 0
