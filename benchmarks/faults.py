@@ -1,11 +1,11 @@
 """Runs killed at random moments and resumed, against the same run undisturbed: the same bits, or it says which differ.
 
-    python benchmarks/faults.py                                  every schedule, precision, average and checkpoint rhythm
-    python benchmarks/faults.py --cases float16 --kills 5        those whose name has "float16" in it
+    python benchmarks/faults.py                            every schedule, precision, average and checkpoint rhythm
+    python benchmarks/faults.py --cases float16 --kills 5  those whose name has "float16" in it
 
-Of each case one run goes through; another is killed by SIGKILL `--kills` times, resumed each time, and then let through.
-Compared are weights_sha256, metrics.csv without its minutes, and best/weights.npz. POSIX only: TensorFlow is imported once
-and every run is a fork of that process. Exit status 1 if anything differs.
+Of each case one run goes through; another is killed by SIGKILL `--kills` times, resumed each time, and then let
+through. Compared are weights_sha256, metrics.csv without its minutes, and best/weights.npz. POSIX only: TensorFlow is
+imported once and every run is a fork of that process. Exit status 1 if anything differs.
 """
 import argparse
 import csv
@@ -28,13 +28,15 @@ SETTINGS = {
     "network": {"widths": [4, 8], "stem": 0, "blocks": 1, "latent": 4, "discriminator_widths": [4, 8],
                 "segmenter_widths": [4, 8], "score_pool": 3},
     "noise": {"scales": [0, 3], "min_area": 2, "threshold": [0.0, 0.3]},
-    "validation": {"views": 4, "scales": [0, 2], "min_area": 2, "sources": {"color_blob": 1}, "shapes": {"blob": 1}},
+    "validation": {"views": 4, "scales": [0, 2], "min_area": 2, "sources": {"color_blob": 1},
+                   "shapes": {"blob": 1}},
     # An epoch without progress lowers the rate by a tenth at once: with plateau the rates move within a few epochs.
     "train": {"epochs": 6, "steps_per_epoch": 7, "batch_size": 4, "learning_rate": 0.01, "image_every": 0,
               "plateau_patience": 1, "deterministic": True},
 }
 CASES = {f"{schedule} {precision} ema={ema} checkpoint_steps={every}": {
-             "train.schedule": schedule, "train.precision": precision, "train.ema": ema, "train.checkpoint_steps": every}
+             "train.schedule": schedule, "train.precision": precision, "train.ema": ema,
+             "train.checkpoint_steps": every}
          for schedule, precision, ema, every in itertools.product(
              ("plateau", "cosine"), ("float32", "mixed_bfloat16", "mixed_float16"), (0, 0.9), (0, 2))}
 
@@ -48,7 +50,8 @@ def draw(root, count=15, side=20):
     os.makedirs(folder)
     for i in range(count):
         image = np.tile(np.linspace(40, 120, side, dtype=np.float32)[:, None, None], (1, side, 3))
-        cv2.circle(image, tuple(int(v) for v in rng.integers(side * 2 // 5, side * 3 // 5, 2)), side // 4, (200, 180, 160), -1)
+        centre = tuple(int(v) for v in rng.integers(side * 2 // 5, side * 3 // 5, 2))
+        cv2.circle(image, centre, side // 4, (200, 180, 160), -1)
         cv2.imwrite(os.path.join(folder, f"{i:02d}.png"), (image + rng.normal(0, 4, image.shape)).astype(np.uint8))
     return root
 
@@ -181,8 +184,8 @@ def main(argv=None) -> int:
             begin, place = time.monotonic(), tempfile.mkdtemp()
             kills, differences = try_case(forks, data, place, all_settings(**settings), arguments.kills, rng)
             struck, differing = struck + kills, differing + bool(differences)
-            print(f"{name}: {kills} kills, {'DIFFERENT: ' + ', '.join(differences) if differences else 'the same bits'} "
-                  f"({time.monotonic() - begin:.0f} s)", flush=True)
+            same = "DIFFERENT: " + ", ".join(differences) if differences else "the same bits"
+            print(f"{name}: {kills} kills, {same} ({time.monotonic() - begin:.0f} s)", flush=True)
             shutil.rmtree(place)
     print(f"{struck} kills in {len(chosen)} cases, {differing} of them not the same bits")
     return int(differing > 0)

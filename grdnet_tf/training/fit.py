@@ -48,7 +48,8 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
         train(model, config, data, stream, held_out, parts, steps)
         keeper, best = parts[-1], parts[-1].parts["best"]
         if best.value is None:
-            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch: none is the best")
+            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is "
+                                  "the best")
         write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
     if keeper.finished:
         logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
@@ -58,7 +59,7 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
 
 
 def take_up(model, config, data, parts, folder, own):
-    """Restore the newest checkpoint; what may change on the way is then the run's configuration, also of the next resume."""
+    """Restore the newest checkpoint; what was changed on the way is from now on the run's configuration."""
     keeper = parts[-1]
     for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
         logger.warning("--resume: %s", line)
@@ -71,7 +72,7 @@ def take_up(model, config, data, parts, folder, own):
 
 
 def train(model, config, data, stream, held_out, parts, steps):
-    """All epochs that are left. InputError naming a picture that cannot be read any more; the last whole step is saved."""
+    """All epochs that are left. InputError naming a picture that cannot be read any more: the last step is saved."""
     keeper = parts[-1]
     try:
         while not keeper.finished and keeper.epoch < config.train.epochs:
@@ -85,7 +86,8 @@ def train(model, config, data, stream, held_out, parts, steps):
         try:
             check_files(read, config.data, data.channels, data.depth)
         except InputError as error:
-            raise InputError(f"{error}; stopped after step {keeper.position}: once the file is back, --resume goes on") from None
+            raise InputError(f"{error}; stopped after step {keeper.position}: once the file is back, --resume goes on"
+                             ) from None
         raise
 
 
@@ -116,8 +118,9 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
 def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     parts[0].step = epoch * steps + step
-    model.fit(stream.batches(epoch * steps + step), initial_epoch=epoch, epochs=epoch + 1 if step else config.train.epochs,
-              steps_per_epoch=steps - step, validation_data=held_out, callbacks=parts, verbose=_verbose())
+    model.fit(stream.batches(epoch * steps + step), initial_epoch=epoch,
+              epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step,
+              validation_data=held_out, callbacks=parts, verbose=_verbose())
 
 
 def end_epoch(model, held_out, parts, epoch, epochs):

@@ -15,9 +15,9 @@ keras = tf.keras
 class ExactResume(keras.callbacks.Callback):
     """Checkpoints from which a run goes on as if it had never stopped.
 
-    One file holds weights, all optimizers, averages, the state of every callback in `parts`, and the position: epoch and
-    step in it, where step = `steps_per_epoch` is before the epoch's validation. Written at the end of each epoch, every
-    `every` steps if > 0, and when a signal asks for the end (`signals`), which then raises `Interrupted`.
+    One file holds weights, all optimizers, averages, the state of every callback in `parts`, and the position: epoch
+    and step in it, where step = `steps_per_epoch` is before the epoch's validation. Written at the end of each epoch,
+    every `every` steps if > 0, and when a signal asks for the end (`signals`), which then raises `Interrupted`.
     Of several workers (`alone` False) one cannot save without the others, so there a signal only ends.
     The last two are kept; one of weights that are not finite is not written (TrainingStopped). As the last callback it
     sees what all others did in the epoch.

@@ -24,8 +24,8 @@ ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
 def check_new(folder: str) -> None:
     """InputError unless a run can be made in `folder`: it must be missing, empty, or left by a run that never began."""
     if is_begun(folder):
-        raise InputError(f"{folder}: there is a run already; --resume goes on with it, from its beginning where there is "
-                         "no checkpoint yet, or choose another --run")
+        raise InputError(f"{folder}: there is a run already; --resume goes on with it, from its beginning where there "
+                         "is no checkpoint yet, or choose another --run")
     if os.path.exists(folder) and (not os.path.isdir(folder) or not _only_begun(folder)):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another --run")
 
