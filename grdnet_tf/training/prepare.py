@@ -81,7 +81,12 @@ def oriented(config, data: Data):
 
 
 def measured(config) -> list:
-    """What `oriented` found for the run of this configuration, as section.key=value; empty if it was not asked to."""
+    """What stands in a run's configuration and in no file that it was made from, as section.key=value.
+
+    What `oriented` found, if it was asked to; the discriminator's blocks, which older runs do not name.
+    """
+    blocks = config.network.discriminator_blocks
+    found = [] if blocks is None else [f"network.discriminator_blocks={blocks}"]
     if config.data.orientation != "measured":
-        return []
-    return [f"data.{name}={getattr(config.data, name)}" for name in orientation.Orientation._fields]
+        return found
+    return found + [f"data.{name}={getattr(config.data, name)}" for name in orientation.Orientation._fields]

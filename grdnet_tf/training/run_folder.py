@@ -149,11 +149,15 @@ def read_config(folder: str):
     if not os.path.isfile(path):
         raise InputError(f"{folder}: no run here ({CONFIG} is missing)")
     with open(path, encoding="utf-8", errors="replace") as stream:
-        sections = {line.partition(":")[0] for line in stream}
+        text = stream.read()
+    sections = {line.partition(":")[0] for line in text.splitlines()}
     for name in ("data", "noise", "validation", "network", "loss", "train"):
         if name not in sections:  # it is always written in full: what is gone would quietly be the defaults
             raise InputError(f"{path}: damaged: there is no section {name}")
-    return configuration.load_config(path)
+    config = configuration.load_config(path)
+    if "discriminator_blocks" in text:
+        return config
+    return configuration.replace(config, network__discriminator_blocks=1)  # a run from before there was this option
 
 
 def read_summary(folder: str) -> dict:

@@ -141,13 +141,15 @@ def test_the_model_checkpoint_of_keras_can_be_loaded(tmp_path):
 def test_saved_models_answer_as_the_model_right_after_training(trained, tmp_path):
     model, _ = trained
     model.export(str(tmp_path / "export"))
-    served = tf.saved_model.load(str(tmp_path / "export")).serve(tf.constant(FLOATS[:, :8]))  # another size
+    loaded = tf.saved_model.load(str(tmp_path / "export"))
+    served = loaded.serve(tf.constant(FLOATS[:, :8]))  # another size
     expected = model(FLOATS[:, :8])
     np.testing.assert_allclose(served["score"], expected.score, atol=1e-6)
     np.testing.assert_allclose(served["anomaly_map"], expected.anomaly_map, atol=1e-6)
     tf.saved_model.save(model, str(tmp_path / "plain"), signatures=tf.function(
         lambda images: model(images)._asdict(), input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)]))
-    plain = tf.saved_model.load(str(tmp_path / "plain")).signatures["serving_default"](images=tf.constant(FLOATS))
+    loaded = tf.saved_model.load(str(tmp_path / "plain"))
+    plain = loaded.signatures["serving_default"](images=tf.constant(FLOATS))
     np.testing.assert_allclose(plain["score"], model(FLOATS).score, atol=1e-6)
 
 
