@@ -169,9 +169,9 @@ def test_command_line(server, tmp_path):
                                str(tmp_path / "maps"), str(tmp_path / "part.png"), str(tmp_path / "broken.jpg")],
                               capture_output=True, text=True, timeout=60)
         lines = done.stdout.splitlines()
-        assert done.returncode == 0 and len(lines) == 2, done.stderr
-        assert lines[0].split()[1] in ("DEFECT", "good") and lines[1].split()[1] == "UNREADABLE"
-    assert sorted(os.listdir(tmp_path / "maps")) == ["broken.png_map.png", "part.png_map.png"]
+        assert done.returncode == 1 and len(lines) == 2, done.stderr
+        assert lines[0].split()[1] in ("DEFECT", "good") and lines[1].split()[1] == "INVALID"
+    assert sorted(os.listdir(tmp_path / "maps")) == ["broken.jpg_map.png", "part.png_map.png"]
 
 
 def test_hot_swap_under_load(server):
