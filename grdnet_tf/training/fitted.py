@@ -64,8 +64,10 @@ def load(config, path: str):
     if state.get("backbone_sha256") != features.digest():
         raise InputError(f"{path}: fitted with another backbone ({state.get('backbone')}, or other weights of it)")
     try:
-        return _detector(config, features, arrays, int(config.data.channels))
-    except (AttributeError, ValueError, IndexError) as error:
+        model = _detector(config, features, arrays, int(config.data.channels))
+        model(tf.zeros((1, *config.data.image_size, int(config.data.channels))))  # what is missing shows in use
+        return model
+    except (AttributeError, ValueError, IndexError, tf.errors.OpError) as error:
         raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
 
 

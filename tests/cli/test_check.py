@@ -15,7 +15,7 @@ def test_a_sound_folder(small_demo, capsys):
     assert lines[-1] == "0 errors, 0 warnings"
     table = {line.split()[0]: line.split() for line in lines}
     assert table["train/good"][1:7] == ["12", "64", "x", "64", "3", "8"]
-    assert table["test/dent"][1] == "2" and table["test/dent"][7] == "2"  # pictures, masks
+    assert table["test/dent"][1] == "2" and table["test/dent"][8] == "2"  # pictures, masks
     assert len(table) == 1 + 1 + 6 + 1  # heading, train, 4 types with good and distractor, the sum
 
 

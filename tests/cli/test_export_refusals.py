@@ -51,7 +51,7 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
     assert "no run here" in line(run=str(tmp_path / "nothing"))
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "config.yaml").write_text("model: {backbone: resnet18}\n")
-    assert "model.backbone" in line(run=str(tmp_path / "foreign"))
+    assert "config.yaml: damaged: there is no section data" in line(run=str(tmp_path / "foreign"))
     shutil.copytree(trained, tmp_path / "unfinished")
     os.remove(tmp_path / "unfinished" / run_folder.BEST)
     assert "no trained weights yet" in line(run=str(tmp_path / "unfinished"))
@@ -124,9 +124,13 @@ def test_weights_that_are_not_finite(trained, tmp_path, capsys):
     arrays, state = read_arrays(path)
     arrays["segmenter/003"].flat[0] = np.nan
     write_arrays(path, arrays, state)
-    assert "cannot be used" in fails(capsys, 2, "--run", run, "--out", str(tmp_path / "out"))  # in fitting
+    line = fails(capsys, 2, "--run", run, "--out", str(tmp_path / "out"))
+    assert "weights.npz: the segmenter's weights are not finite" in line
+    model = building.load_run(trained).model
+    kernel = model.segmenter.trainable_weights[0]
+    kernel.assign(np.full(kernel.shape, np.nan, np.float32))
     with pytest.raises(InputError, match="weights of the segmenter are not finite"):
-        exporting.check_finite(building.load_run(run).model)
+        exporting.check_finite(model)
     assert not os.path.exists(tmp_path / "out")
 
 

@@ -1,9 +1,11 @@
 """Pictures for the tests of the data path."""
 import numpy as np
 import pytest
+import tensorflow as tf
 from drawn import picture, region, write
 from streams import batches, train
 
+from grdnet_tf.data import graph, headers
 from grdnet_tf.data.records import Record
 
 
@@ -35,3 +37,16 @@ def root(tmp_path):
     for stem in ("000", "001"):
         write(f"{tmp_path}/ground_truth/crack/{stem}_mask.png", region())
     return str(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served():
+    """(picture, region): bytes -> what the graph of a served model makes of them, without pixels if it refuses them."""
+    spec = [tf.TensorSpec([], tf.string)]
+
+    @tf.function(input_signature=spec)
+    def picture(contents):
+        pixels, peak = graph.decode(contents, 3, headers.MAX_PIXELS)
+        return pixels / peak
+
+    return picture, tf.function(lambda c: graph.decode_region(c, headers.MAX_PIXELS), input_signature=spec)

@@ -1,9 +1,15 @@
 """One small SavedModel, loaded as TensorFlow Serving loads it."""
+import concurrent.futures
+import http.server
+import threading
+
 import numpy as np
 import pytest
+from answers import Answering, grpc
 from small_served import SIZE, random_model
 
 from grdnet_tf.serving import folding, selftest, signatures
+from grdnet_tf.serving.client import GrpcClient, RestClient
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +43,56 @@ def folder(model, thresholds, tmp_path_factory):
 def served(folder):
     with selftest.Session(folder) as session:
         yield session
+
+
+@pytest.fixture(scope="module")
+def answering():
+    return Answering()
+
+
+@pytest.fixture(scope="module")
+def rest(answering):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", 1 << 16, True  # an answer in one piece: fast
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(answering.status)
+            for name, value in {"Content-Length": str(len(answering.body)), **answering.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answering.body)
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = RestClient(f"http://127.0.0.1:{server.server_address[1]}", "vials", timeout=5)
+    yield found
+    found.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def rpc(answering):
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details):
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: answering.body)
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    found = GrpcClient(f"127.0.0.1:{port}", "vials", timeout=5)
+    yield found
+    found.close()
+    server.stop(None)
+
+
+@pytest.fixture(autouse=True)
+def sound(answering):
+    answering.status, answering.headers, answering.body = 200, {}, b""
