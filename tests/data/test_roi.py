@@ -13,6 +13,7 @@ from grdnet_tf.data.check import check
 from grdnet_tf.data.drawings import Shape
 from grdnet_tf.data.records import inspect, list_mvtec
 from grdnet_tf.data.selection import test_records as records_of
+from grdnet_tf.options import Data
 from grdnet_tf.errors import InputError
 
 SIZE = {"imageHeight": 60, "imageWidth": 80}
@@ -25,6 +26,8 @@ COCO = {"categories": [{"id": 1, "name": "product"}],
         "annotations": [dict(PART, image_id=7), dict(PART, image_id=8)]}
 CVAT = ('<annotations><image id="0" name="a.png" width="80" height="60"><box label="a" xtl="20" ytl="10" xbr="50" '
         'ybr="30"/></image></annotations>')
+
+COLOUR = Data(channels="3")
 
 
 def own(*shapes, **rest):
@@ -166,10 +169,10 @@ def test_one_drawing_for_all_by_the_flag(data, tmp_path_factory):
     cv2.imwrite(str(data / "mask.png"), np.full((60, 80), 255, np.uint8))
     (data / "ground_truth" / "spot").mkdir(parents=True)
     shutil.move(data / "mask.png", data / "ground_truth" / "spot" / "003_mask.png")
-    assert [record.roi.path for record in records_of(str(data), "test", path)] == [path, path]
+    assert [record.roi.path for record in records_of(str(data), "test", COLOUR, path)] == [path, path]
     other = written(os.path.dirname(path), own({"box": [0, 0, 0.5, 1], "pictures": "train/*"}), "b.json")
     with pytest.raises(InputError, match="no shape in it is for"):
-        records_of(str(data), "test", other)
+        records_of(str(data), "test", COLOUR, other)
 
 
 # What training and evaluation get -------------------------------------------------------------------------------------

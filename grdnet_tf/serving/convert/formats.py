@@ -40,7 +40,9 @@ def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -
 
 def calibration_pictures(model, precision, pictures):
     """(N, H, W, C) good pictures for int8, None for the others."""
-    return judge.load(pictures.calibration, model.image_size, model.channels, pictures.white) if precision == "int8" else None
+    if precision != "int8":
+        return None
+    return judge.load(pictures.calibration, model.image_size, model.channels, pictures.white)
 
 
 def judged(saved_model, scores, model, thresholds, precision, pictures) -> dict:
