@@ -11,7 +11,7 @@ import numpy as np
 from ..compat import optimizer_variables
 from ..errors import InputError
 
-NETWORKS = ("generator", "discriminator", "segmenter", "backbone", "fitted")  # a model has some of them
+PARTS = ("generator", "discriminator", "segmenter", "backbone", "fitted")  # a model has some of them
 
 
 def network_arrays(model) -> Dict[str, np.ndarray]:
@@ -53,14 +53,14 @@ def restore_training(model, arrays, source: str) -> List[str]:
 def not_finite(arrays) -> Optional[str]:
     """"the generator's weights are", of the first network whose arrays hold a NaN or an infinity; None if none does."""
     for name, array in arrays.items():
-        if name.split("/")[0] in (*NETWORKS, "optimizer") and not np.all(np.isfinite(array)):
+        if name.split("/")[0] in (*PARTS, "optimizer") and not np.all(np.isfinite(array)):
             optimizer = name.startswith("optimizer/")
             return f"the {name.split('/')[optimizer]}'s {'optimizer is' if optimizer else 'weights are'}"
     return None
 
 
 def _network_variables(model):
-    return {f"{name}/{i:03d}": variable for name in NETWORKS if getattr(model, name, None) is not None
+    return {f"{name}/{i:03d}": variable for name in PARTS if getattr(model, name, None) is not None
             for i, variable in enumerate(_ordered(getattr(model, name)))}
 
 

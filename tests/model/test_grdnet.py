@@ -5,9 +5,9 @@ import tensorflow as tf
 from tiny_model import batch, changed, tiny
 
 from grdnet_tf.errors import InputError
-from grdnet_tf.model.grdnet import Detection
+from grdnet_tf.model.grdnet import NETWORKS, Detection
 from grdnet_tf.model.scoring import anomaly_score
-from grdnet_tf.model.weights import NETWORKS, network_arrays, restore_networks
+from grdnet_tf.model.weights import network_arrays, restore_networks
 from grdnet_tf.options import READINGS, Loss
 
 keras = tf.keras

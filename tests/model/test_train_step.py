@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 from tiny_model import batch, changed, tiny
 
-from grdnet_tf.model.weights import NETWORKS, network_arrays
+from grdnet_tf.model.grdnet import NETWORKS
+from grdnet_tf.model.weights import network_arrays
 from grdnet_tf.options import Loss, Noise
 
 keras = tf.keras
