@@ -97,8 +97,9 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
     average = callbacks.WeightAverage(model, train.ema) if train.ema else None
     log = callbacks.RunLog(folder)
     best = callbacks.Best(os.path.join(folder, run_folder.BEST), train.monitor, train.early_stopping, average)
-    earlier = recorded.legacy_fingerprint(config.data.root, data.train + data.held_out)
-    parts = {"log": log, "best": best, "data": resume.SameData(data.recorded.fingerprint, earlier)}
+    same = resume.SameData(data.recorded.fingerprint,
+                           lambda: recorded.legacy_fingerprint(config.data.root, data.train + data.held_out))
+    parts = {"log": log, "best": best, "data": same}
 
     guard = callbacks.NonFiniteGuard(stream.files)
     found = [guard] + ([average] if average else []) + [log]

@@ -178,11 +178,11 @@ class SameData:
     """Part of a checkpoint: a run must not go on with other pictures than it began with."""
 
     def __init__(self, fingerprint, earlier):
-        self.fingerprint, self.earlier = fingerprint, earlier  # the second as runs without a data.json have it
+        self.fingerprint, self.earlier = fingerprint, earlier  # the second gives what runs without a data.json have
 
     def state(self):
         return {"fingerprint": self.fingerprint}
 
     def restore(self, state):
-        if state["fingerprint"] not in (self.fingerprint, self.earlier):
+        if state["fingerprint"] != self.fingerprint and state["fingerprint"] != self.earlier():
             raise InputError("--resume: the pictures in train/good are not those that the run began with")

