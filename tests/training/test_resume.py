@@ -71,7 +71,7 @@ def test_resume_refuses_other_pictures(finished, discs, tmp_path):
     shutil.copytree(discs, other)
     (other / "train" / "good" / "00.png").unlink()
     output = complete("--run", str(finished), "--resume", "--data", str(other), "--epochs", "9", code=2)
-    assert "error: --resume: the pictures in train/good are not those" in output
+    assert "00.png: gone; the run cannot go on without it" in output
 
 
 def test_resume_without_a_run(tmp_path, capsys):
