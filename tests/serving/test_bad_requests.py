@@ -56,24 +56,17 @@ def test_a_region_of_nothing_is_not_good(served, pictures, region):
     assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1 and found["score"][1] == 1
 
 
-def test_a_region_that_is_no_png_is_refused_whatever_its_sides_would_be(served, pictures):
-    """TensorFlow's PNG operation reads JPEG and GIF too; bytes 16 to 24 of these files pass for the sides 8 x 8."""
-    region = Image.fromarray((pictures[1][0, ..., 0] * 255).astype(np.uint8))
-    jpeg, gif = io.BytesIO(), io.BytesIO()
-    # Big-endian EXIF: the first directory at byte 8, which has 0 entries and is followed by one at 0x00080000.
-    region.save(jpeg, "JPEG", exif=b"Exif\0\0MM\0*" + struct.pack(">IHI", 8, 0, 0x00080000))
-    region.save(gif, "GIF")
-    jpeg, gif = jpeg.getvalue(), gif.getvalue()
-    if jpeg[20:22] == b"\xff\xe1":  # after an APP0 of 18 bytes, which EXIF may go without
-        jpeg = jpeg[:2] + jpeg[20:]
+def test_a_region_that_is_a_gif_is_refused_whatever_its_sides_would_be(served, pictures):
+    """TensorFlow's PNG operation reads GIF too; bytes 16 to 24 of this file pass for the sides 8 x 8."""
+    gif = io.BytesIO()
+    Image.fromarray((pictures[1][0, ..., 0] * 255).astype(np.uint8)).save(gif, "GIF")
+    gif = gif.getvalue()
     gif = gif[:16] + struct.pack(">II", 8, 8) + gif[24:]  # within the palette
     contents = files(pictures[1].astype(np.uint8))
-    for other in (jpeg, gif):
-        assert struct.unpack(">II", other[16:24]) == (8, 8)
-        assert tf.io.decode_png(other, 3, tf.uint16).shape == (*SIZE, 3)
-        contents[1] = other
-        found = served.run("serve_bytes_roi", image_bytes=files(pictures[0]), roi_bytes=contents)
-        assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1
+    assert tf.io.decode_png(gif, 3, tf.uint16).shape == (*SIZE, 3)
+    contents[1] = gif
+    found = served.run("serve_bytes_roi", image_bytes=files(pictures[0]), roi_bytes=contents)
+    assert found["valid"].tolist() == [1, 0, 1, 1] and found["is_anomalous"][1] == 1
 
 
 def png_header(width, height, depth=8, colour=2):
