@@ -42,6 +42,7 @@ def test_each_term_compares_what_the_paper_compares(training):
     """The networks one by one, each formula written out; in training with batch norm's statistics of what they see."""
     model, data = tiny(Loss(l2=1.0)), batch()
     terms, logits = model.forward({name: tf.constant(part) for name, part in data.items()}, training)
+    terms = {name: float(value) for name, value in terms.items()}
     generator, image = model.generator, data["image"]
     z = generator.encoder(data["noisy"], training=training)
     fake = generator.decoder(z, training=training)
