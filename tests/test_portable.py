@@ -61,8 +61,8 @@ def test_every_file_imports():
                "for found in pkgutil.walk_packages(grdnet_tf.__path__, 'grdnet_tf.'):\n"
                "    if not found.name.endswith('__main__'):\n"
                "        importlib.import_module(found.name)\n"
-               "from grdnet_tf.training import fit\n"
-               "print(fit.peak_rss_mb())\n")
+               "from grdnet_tf.training import run_folder\n"
+               "print(run_folder.peak_rss_mb())\n")
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "None", done.stderr
 
 

@@ -142,6 +142,7 @@ class KerasModel(keras.Model):
             try:
                 found = function(*arguments)
             except Exception as error:
+                self._hidden.out_of_range.assign(0.0)  # said by this error, if by any
                 wrong = _traced_from(error)
                 if wrong is error:
                     raise

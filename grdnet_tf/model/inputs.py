@@ -86,7 +86,7 @@ def _without_labels(data, matter):
     if weights is not None:
         raise InputError("sample weights and class weights are not taken: every picture of a batch counts alike")
     if labels is not None:
-        rank = 0 if isinstance(labels, (dict, tuple, list)) else labels.shape.rank
+        rank = 0 if isinstance(labels, (dict, tuple, list)) else tf.TensorShape(labels.shape).rank
         if rank not in (None, 1, 2):
             raise InputError("targets are not taken: pictures are their own target. Masks of defects come in a dict "
                              "{'image', 'noisy', 'mask'}, beside the pictures that have the defects")

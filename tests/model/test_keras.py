@@ -12,6 +12,11 @@ from grdnet_tf.errors import InputError
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.model.weights import network_arrays, training_arrays
 
+def state(model):
+    """All that a next step depends on: not the sums of an epoch that is over."""
+    return {name: array for name, array in training_arrays(model).items() if not name.startswith("metric/")}
+
+
 # Made again -----------------------------------------------------------------------------------------------------------
 
 
@@ -41,7 +46,7 @@ def test_the_configuration_is_plain_data_and_keeps_the_precision():
 def test_a_saved_model_is_loaded_with_all_it_was_compiled_with(trained):
     model, path = trained
     loaded = keras.models.load_model(path)
-    assert equal(training_arrays(loaded), training_arrays(model))
+    assert equal(state(loaded), state(model))
     rates = [float(tf.convert_to_tensor(o.learning_rate)) for o in loaded.optimizers().values()]
     np.testing.assert_allclose(rates, [2.5e-4, 5e-4, 7.5e-4], rtol=1e-6)
     assert loaded.clip_norm == 0.5 and loaded.objective == model.objective and loaded.noise == model.noise
@@ -57,12 +62,12 @@ def test_a_loaded_model_trains_on_as_the_saved_one(trained):
     results = []
     for one in (keras.models.load_model(path), keras.models.load_model(path)):
         one.train_step(batch)
-        results.append(training_arrays(one))
+        results.append(state(one))
     assert equal(*results)
     kept = training_arrays(model)
     try:
         model.train_step(batch)
-        assert equal(training_arrays(model), results[0])
+        assert equal(state(model), results[0])
     finally:
         from grdnet_tf.model.weights import restore_training
         restore_training(model, kept, "kept")
