@@ -67,11 +67,16 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         roi = tf.ensure_shape(roi, (None, height, width, 1))
         return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi)
 
-    def decode(image_bytes):
-        return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
+    @_traced_once
+    def decode(contents):
+        return decode_or_nan(contents, (height, width), channels, max_pixels, white)
+
+    @_traced_once
+    def decode_region(contents):
+        return region_or_nan(contents, (height, width), max_pixels)
 
     def decode_both(files):
-        return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
+        return decode(files[0]), decode_region(files[1])
 
     picture, region = tf.TensorSpec(size, tf.float32), tf.TensorSpec((height, width, 1), tf.float32)
 
@@ -102,6 +107,11 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         found[f"static_b{batch}"] = Signature(lambda images: mapped(detect(images)),
                                               (tf.TensorSpec((batch, *size), tf.float32, "images"),))
     return found
+
+
+def _traced_once(function):
+    """A function of one file's bytes in a graph of its own, which all signatures share: to trace it takes seconds."""
+    return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0) -> dict:

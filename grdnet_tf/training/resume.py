@@ -6,7 +6,7 @@ import tensorflow as tf
 from ..errors import InputError
 from ..model.weights import not_finite, restore_training, sums, training_arrays
 from ..storage import read_arrays, write_arrays
-from .callbacks import check_finite
+from .callbacks import better, check_finite
 from .signals import Interrupted
 
 keras = tf.keras
@@ -84,7 +84,11 @@ class ExactResume(keras.callbacks.Callback):
         if rows and plateau:
             for name, optimizer in model.optimizers().items():
                 optimizer.learning_rate = rows[-1][f"learning_rate_{name}"]
-            if plateau.wait == 0 and rows[-1][plateau.monitor] != plateau.best:
+            best = improved = None
+            for row in rows:
+                improved = better(row[plateau.monitor], best, plateau.monitor)
+                best = row[plateau.monitor] if improved else best
+            if plateau.wait == 0 and not improved:
                 plateau.lower(model)
 
     def _goes_on(self, epochs_then):

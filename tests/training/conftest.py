@@ -1,5 +1,6 @@
 """Runs within the test's own process, see helpers/quick_runs.py."""
 import pytest
+import tensorflow as tf
 import yaml
 from quick_runs import FREE, SETTINGS
 
@@ -21,12 +22,20 @@ def config_file(tmp_path_factory):
 
 
 @pytest.fixture
-def start(data, config_file, tmp_path):
+def eager():
+    """Steps without a graph: half of a short run is the tracing of it. What a graph does is tested in tests/model."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def start(eager, data, config_file, tmp_path):
     """Function of more flags: train into tmp_path/run, the exit status."""
     given = ["--data", data, "--config", config_file, "--run", str(tmp_path / "run"), "--no-jit", *FREE]
     return lambda *more: train.main([*given, *more])
 
 
 @pytest.fixture
-def resume(tmp_path):
+def resume(eager, tmp_path):
     return lambda *more: train.main(["--run", str(tmp_path / "run"), "--resume", *more])

@@ -21,7 +21,7 @@ def test_an_old_run_is_judged_as_it_was(small_demo, tmp_path):
     expected = json.loads((OLD / "scores.json").read_text())
     assert found.keys() == expected.keys()
     for name, (score, _) in expected.items():  # the second, inside the ROI, was of one resized by nearest neighbour
-        assert found[name] == pytest.approx(score, abs=1e-5), name
+        assert found[name] == pytest.approx(score, abs=1e-4), name  # of other processors and stacks
 
 
 def test_options_that_an_old_run_does_not_name_have_their_defaults():

@@ -77,7 +77,7 @@ def test_a_signal_in_the_validation_saves_the_epochs_steps(data, tmp_path):
     wait_for(run / "checkpoints" / "step-000000005.npz", process)
     time.sleep(2.0)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130 and "after step 6" in last_line(error), error
     arrays, state = read_arrays(str(run / "checkpoints" / "step-000000006.npz"))
     assert (state["epoch"], state["step"]) == (0, 6)
@@ -99,7 +99,7 @@ def test_a_signal_before_the_first_step_ends_at_once(data, tmp_path):
     process = begin(*arguments(data, run, train__epochs=1))
     wait_for(run / "config.yaml", process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 130 and "after step 0; --resume goes on" in last_line(error), error
     assert "Traceback" not in error
     process = begin("--run", str(run), "--resume")
