@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "serving"
 MODELS = "models.config"
+FILES = (MODELS, "batching.config", "monitoring.config", "docker-compose.yml", "client.py", "README.md")
 LOCK = ".grdnet.lock"  # held while the files are written
 BATCH = 16  # pictures that the server merges at most
 
@@ -72,10 +73,17 @@ def _write(folder, model_name, description, models):
 def check(out_dir, model_name, engines=()):
     """The text of models.config with the models added, None where it names them all already.
 
-    Raises: InputError for a name that a server or a shell would misread, or a models.config that cannot be added to.
+    Raises: InputError for a name that a server or a shell would misread, a models.config that cannot be added to, or
+      something else in the place of a file: said before the export, which takes a minute.
     """
     check_name(model_name)
-    path = os.path.join(out_dir, FOLDER, MODELS)
+    folder = os.path.join(out_dir, FOLDER)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise InputError(f"cannot write {folder}: File exists")
+    for name in FILES:
+        if os.path.isdir(os.path.join(folder, name)):
+            raise InputError(f"cannot write {os.path.join(folder, name)}: Is a directory")
+    path = os.path.join(folder, MODELS)
     text, sections = "model_config_list {\n}", ""
     try:
         if os.path.lexists(path):

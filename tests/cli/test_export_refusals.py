@@ -31,6 +31,7 @@ def fails(capsys, status, *arguments):
 # Flags ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_size_gets_thresholds_of_its_own(trained, tmp_path):
     before = open(os.path.join(trained, "calibration.json"), "rb").read()
     assert export.main(["--run", trained, "--out", str(tmp_path), "--image-size", "64,64", "--batch-sizes", "1",
@@ -69,6 +70,7 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_onnx_in_half_precision_is_judged_and_listed(trained, small_demo, tmp_path, capsys, monkeypatch):
     pytest.importorskip("tf2onnx", reason="ONNX: pip install '.[onnx]'")
     from grdnet_tf.serving.convert import onnx, judge
@@ -134,6 +136,7 @@ def test_weights_that_are_not_finite(trained, tmp_path, capsys):
     assert not os.path.exists(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_failing_self_test_publishes_nothing(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(selftest, "TOLERANCE", -1.0)  # no difference is small enough
     line = fails(capsys, 1, "--run", trained, "--out", str(tmp_path / "out"), "--batch-sizes", "1")
@@ -141,6 +144,7 @@ def test_a_failing_self_test_publishes_nothing(trained, tmp_path, capsys, monkey
     assert list((tmp_path / "out").rglob("*")) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_publishes_nothing(trained, exported, capsys):
     before = sorted(os.listdir(os.path.join(exported, "vials")))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -46,6 +46,7 @@ def test_bad_data_exits_2(tiny_config, tmp_path, capsys):
     assert "absent" in lines[0] and "good" in lines[1] and "a.png" in lines[2] and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_bad_pictures_can_be_skipped_and_are_listed(discs, tiny_config, tmp_path):
     copy = tmp_path / "data"
     shutil.copytree(discs, copy)
@@ -77,9 +78,11 @@ def test_print_config_is_a_configuration(discs, tiny_config, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more", [
-    ["--precision", "mixed_float16", "--set", "train.clip_norm=1"], ["--precision", "mixed_bfloat16"], ["--jit"],
-    ["--set", "noise.place=device", "--set", "train.schedule=cosine", "--set", "train.warmup_steps=2"],
-    ["--set", "train.early_stopping=1", "--epochs", "50"]], ids=" ".join)
+    ["--precision", "mixed_float16", "--set", "train.clip_norm=1", "--epochs", "1"],
+    pytest.param(["--precision", "mixed_bfloat16", "--epochs", "1"], marks=pytest.mark.slow),
+    pytest.param(["--jit", "--epochs", "1"], marks=pytest.mark.slow),
+    ["--set", "noise.place=device", "--set", "train.schedule=cosine", "--set", "train.warmup_steps=2", "--epochs", "1"],
+    pytest.param(["--set", "train.early_stopping=1", "--epochs", "50"], marks=pytest.mark.slow)], ids=" ".join)
 def test_every_flag_trains(discs, tiny_config, tmp_path, more):
     run = tmp_path / "run"
     try:
