@@ -21,9 +21,12 @@ def _normalize(batch_norm: bool, synchronized: bool):
 
 
 class ConvBlock(keras.layers.Layer):
-    """Convolution, optional batch norm, LeakyReLU. `stride` 2 halves the size; `up` doubles it instead (transposed)."""
+    """Convolution, optional batch norm, LeakyReLU of `slope` (0: ReLU, None: none).
 
-    def __init__(self, filters, kernel=3, stride=1, up=False, batch_norm=True, synchronized=False, activation=True):
+    `stride` 2 halves the size; `up` doubles it instead (transposed).
+    """
+
+    def __init__(self, filters, kernel=3, stride=1, up=False, batch_norm=True, synchronized=False, slope=SLOPE):
         super().__init__()
         bias = not batch_norm
         if up:  # a kernel of twice the stride covers every output pixel equally often: no checkerboard
@@ -33,13 +36,15 @@ class ConvBlock(keras.layers.Layer):
             self.conv = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=bias,
                                             kernel_initializer="he_normal")
         self.norm = _normalize(batch_norm, synchronized)
-        self.activation = activation
+        self.slope = slope
 
     def call(self, x, training=False):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x, training=training)
-        return tf.nn.leaky_relu(x, SLOPE) if self.activation else x
+        if self.slope is None:
+            return x
+        return tf.nn.leaky_relu(x, self.slope) if self.slope else tf.nn.relu(x)
 
 
 class ResidualBlock(keras.layers.Layer):

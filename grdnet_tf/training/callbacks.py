@@ -89,7 +89,7 @@ class WeightAverage(keras.callbacks.Callback):
     def __init__(self, model, decay):
         super().__init__()
         self.decay, self.steps = decay, 0
-        self.weights = model.generator.encoder.weights + model.generator.decoder.weights + model.segmenter.weights
+        self.weights = [weight for part in model.inference_parts() for weight in part.weights]
         with model.distribute_strategy.scope():
             self.average = [tf.Variable(np.asarray(w.numpy()), trainable=False) for w in self.weights]
         self.swapped = False

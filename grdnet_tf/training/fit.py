@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 def run(config, data, folder: str, go_on: bool) -> int:
     """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
-    method = {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method]
+    method = {"grdnet": by_steps, "ganomaly": by_steps, "draem": by_steps, "padim": fitted.run,
+              "patchcore": fitted.run}[config.method]
     with run_folder.locked(run_folder.worker_folder(folder, config)):
         return method(config, data, folder, go_on)
 

@@ -82,7 +82,7 @@ def test_generator_gradient_is_the_weighted_sum_of_eq_2():
 def test_terms_without_weight_are_not_computed():
     model = tiny(second_encoder=False, discriminator_widths=None)
     model.compile(objective=Loss(adversarial=0.0, encoder=0.0))
-    assert set(model.train_step(batch())) == {"loss", "generator", "l1", "ssim", "segmentation"}
+    assert set(model.train_step(batch())) == {"loss", "generator", "contextual", "l1", "ssim", "segmentation"}
     with pytest.raises(ValueError, match="discriminator_widths"):
         model.compile()
 
