@@ -215,12 +215,14 @@ class Train(Section):
 
 
 # What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
-_FITTED_DATA = ("root", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped", "parallel_calls")
+_FITTED_DATA = ("root", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped",
+                "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "smoothing")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None},
-    "ganomaly": {"data": None, "noise": ("textures",), "validation": None, "network": ("widths", "latent", "batch_norm"),
+    "ganomaly": {"data": None, "noise": ("textures",), "validation": None,
+                 "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
     "draem": {"data": None, "noise": None, "validation": None,
               "network": ("widths", "segmenter_widths", "batch_norm", "score_pool"),

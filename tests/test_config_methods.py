@@ -9,8 +9,8 @@ from grdnet_tf.options import METHODS, READ
 @pytest.mark.parametrize("method, key, value", [
     ("grdnet", "features.strides", [4]), ("ganomaly", "loss.focal_gamma", 3), ("ganomaly", "loss.ssim", 2),
     ("ganomaly", "noise.probability", 1), ("ganomaly", "network.score_pool", 5), ("ganomaly", "features.ridge", 1),
-    ("draem", "loss.adversarial", 2), ("draem", "loss.segmentation_to_generator", "true"), ("draem", "network.latent", 8),
-    ("draem", "loss.roi_reading", "intersection"), ("padim", "noise.probability", 1), ("padim", "train.epochs", 3),
+    ("draem", "loss.adversarial", 2), ("draem", "loss.segmentation_to_generator", "true"),
+    ("draem", "network.latent", 8), ("draem", "loss.roi_reading", "intersection"), ("padim", "noise.probability", 1), ("padim", "train.epochs", 3),
     ("padim", "features.neighbours", 5), ("padim", "data.rotation", 0), ("patchcore", "features.ridge", 1),
     ("patchcore", "network.latent", 8), ("patchcore", "validation.views", 3), ("patchcore", "train.ema", 0.9)])
 def test_a_key_that_the_method_does_not_read_is_an_error(method, key, value):

@@ -5,6 +5,6 @@
     features of good parts     -> padim.fit, patchcore.fit in one pass -> arrays -> PaDiM, PatchCore
     images, roi                -> PaDiM(...), PatchCore(...)           -> Detection without a reconstruction
 
-Takes batches {"image", "roi"} and plain values; gives Keras models that evaluation and serving take as they take GRDNet.
-`detector` is what the last two share; `torch_file` reads the backbone's weights.
+Takes batches {"image", "roi"} and plain values; gives Keras models that evaluation and serving take as they take
+GRDNet. `detector` is what the last two share; `torch_file` reads the backbone's weights.
 """

@@ -2,8 +2,8 @@
 
     X^ = reconstructive(X_n),  A = discriminative(X_n, X^)        loss: |X - X^|^2 + (1 - SSIM(X, X^)) + FL(A, M)
 
-Both are trained at once: the focal loss reaches the reconstruction too. The reconstructive network is an autoencoder, the
-discriminative one a U-Net: the same hourglass, without and with skip connections.
+Both are trained at once: the focal loss reaches the reconstruction too. The reconstructive network is an autoencoder,
+the discriminative one a U-Net: the same hourglass, without and with skip connections.
 """
 from types import MappingProxyType
 from typing import Sequence, Tuple
@@ -62,8 +62,8 @@ def doubled(x):
 class DRAEM(SteppedModel):
     """Detection by a reconstruction and a U-Net that compares it with the picture.
 
-    `widths` are the reconstructive network's, `segmenter_widths` the discriminative one's, a level each; both sides of a
-    picture must be divisible by 2^(levels - 1) of both. A ROI masks map and score; the training does not know it.
+    `widths` are the reconstructive network's, `segmenter_widths` the discriminative one's, a level each; both sides of
+    a picture must be divisible by 2^(levels - 1) of both. A ROI masks map and score; the training does not know it.
     """
 
     TRAINING_ONLY = dict(batch_norm=False, synchronized=False)
@@ -81,7 +81,7 @@ class DRAEM(SteppedModel):
         self.precision = keras.mixed_precision.global_policy().name
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
         self.generator = Hourglass(widths, channels, False, "generator", **norm)
-        self.segmenter = Hourglass(segmenter_widths, 1, True, "segmenter", **norm)  # a logit for the paper's two classes
+        self.segmenter = Hourglass(segmenter_widths, 1, True, "segmenter", **norm)  # a logit for two classes
         blank = tf.zeros((1, self.total_stride, self.total_stride, channels))
         self.segmenter(tf.concat([blank, self.generator(blank)], axis=-1))
         self.built = True
@@ -96,7 +96,7 @@ class DRAEM(SteppedModel):
         if roi is not None:
             anomaly_map = anomaly_map * inputs.region(roi, images)
         score = anomaly_score(anomaly_map, self.score_pool)
-        return Detection(tf.clip_by_value(reconstruction, 0.0, 1.0), anomaly_map, score)  # it is linear, as the paper's
+        return Detection(tf.clip_by_value(reconstruction, 0.0, 1.0), anomaly_map, score)  # the network is linear
 
     def inference_parts(self):
         return self.generator, self.segmenter

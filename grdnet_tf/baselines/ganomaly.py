@@ -3,8 +3,8 @@
     z = E1(X),  X^ = D(z),  z^ = E2(X^)        score: d = mean |z - z^|, as d^2 / (d^2 + s^2)
     loss: 1 |f(X) - f(X^)|^2 + 50 |X - X^| + 1 |z - z^|^2, f of a discriminator that is trained beside it
 
-The networks are DCGAN's: convolutions of 4 x 4 and stride 2, then one that covers what is left. Nothing but good parts is
-needed; there is no segmenter.
+The networks are DCGAN's: convolutions of 4 x 4 and stride 2, then one that covers what is left. Nothing but good parts
+is needed; there is no segmenter.
 """
 from types import MappingProxyType
 from typing import Sequence, Tuple
@@ -98,8 +98,8 @@ class GANomaly(SteppedModel):
     """Detection by latents. Its anomaly map is |X - X^|, the mean over channels, which the paper does not have.
 
     `image_size` (H, W), divisible by 2^len(`widths`), is the only size it takes. `latent` numbers are z.
-    The score in [0, 1) is d^2 / (d^2 + s^2); s is the moving mean of the distances d of the training's good parts, so that
-    it is 1/2 where a picture is as far off as they were. Outside a ROI pictures are black, in training as in inference:
+    The score in [0, 1) is d^2 / (d^2 + s^2); s is the moving mean of the distances d of the training's good parts, so
+    that it is 1/2 where a picture is as far off as they were. Outside a ROI pictures are black, in training as in inference:
     nothing there has a say, and a model that was trained with a ROI needs one.
     """
 

@@ -20,8 +20,8 @@ def parse(argv):
                         help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
                         f"{DEMO_DATA})")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
-    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, ganomaly, draem, draem_cpu, padim or "
-                        "patchcore, or a YAML file of what differs from the defaults")
+    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, ganomaly, draem, draem_cpu, "
+                        "padim or patchcore, or a YAML file of what differs from the defaults")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
                         help="one key of the configuration, repeatable")
     parser.add_argument("--epochs", type=int, help="train.epochs")

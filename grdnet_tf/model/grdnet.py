@@ -28,8 +28,8 @@ class GRDNet(SteppedModel):
     `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
     trained model takes any other such size. All other sizes are the options of `options.Network`, by name:
     GRDNet(latent=64, segmenter_difference=True). Without `discriminator_widths` there is no adversarial part, without
-    `second_encoder` no E2, without `segmenter_widths` no U-Net, and the map is |X - X^|, the mean over channels; then the
-    objective's weight for it must be 0. `synchronized` batch norm is for several
+    `second_encoder` no E2, without `segmenter_widths` no U-Net, and the map is |X - X^|, the mean over channels; then
+    the objective's weight for it must be 0. `synchronized` batch norm is for several
     replicas. `architecture` holds all of these: GRDNet(**architecture) is a model of the same weights' shapes.
 
     Raises: InputError naming the option that is unknown or out of its range.

@@ -32,8 +32,8 @@ class Detection(NamedTuple):
 class SteppedModel(KerasModel):
     """A model of networks that are trained by steps, each by an optimizer of its own.
 
-    A subclass has what `KerasModel` asks for, `score_pool`, `total_stride`, its networks by the names in NETWORKS (None:
-    it has no such one), and the methods `call`, `forward`, `objectives`, `terms` and `inference_parts`.
+    A subclass has what `KerasModel` asks for, `score_pool`, `total_stride`, its networks by the names in NETWORKS
+    (None: it has no such one), and the methods `call`, `forward`, `objectives`, `terms` and `inference_parts`.
     """
 
     FIGURES = ("loss", "generator")  # of `figures`

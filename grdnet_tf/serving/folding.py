@@ -6,8 +6,8 @@
 import numpy as np
 
 from ..compat import all_layers, keras
-from ..model.stepped import SteppedModel
 from ..model.layers import ConvBlock
+from ..model.stepped import SteppedModel
 
 
 def inference_half(model, image_size=None):

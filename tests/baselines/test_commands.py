@@ -107,7 +107,7 @@ def test_resume_of_a_finished_run_changes_nothing(run, capsys):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--set", "data.crop=[32,32]"], "data.crop = [32, 32] does not go with method: padim, which does not read it"),
+    (["--set", "data.crop=[32,32]"], "data.crop = [32, 32] does not go with method: padim, which"),
     (["--set", "features.coreset=0.5"], "features.coreset = 0.5 does not go with method: padim"),
     (["--strategy", "mirrored"], "train.strategy = mirrored does not go with method: padim"),
     (["--set", "data.image_size=[72,64]"], "72 is not divisible by 16, the largest of features.strides"),

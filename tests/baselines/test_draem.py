@@ -65,7 +65,8 @@ def test_two_adams_are_one():
     model, other = tiny(), tiny()
     data = tensors(batch())
     model.train_step(data)
-    adam, weights = keras.optimizers.Adam(0.01), other.generator.trainable_variables + other.segmenter.trainable_variables
+    weights = other.generator.trainable_variables + other.segmenter.trainable_variables
+    adam = keras.optimizers.Adam(0.01)
     adam.build(weights)
     with tf.GradientTape() as tape:
         loss = sum(other.forward(data, True)[0].values())
@@ -98,7 +99,7 @@ def test_a_restored_model_takes_the_same_step():
 
 
 def test_the_paper_s_sizes():
-    """69.0 and 28.4 million weights: each convolution counted by hand, 9 in out, with 2 numbers a channel of its norm."""
+    """69.0 and 28.4 million weights: each convolution is 9 in out, and 2 numbers a channel of its norm."""
     def count(widths, entered, out, skips):
         total, last = 0, entered
         for width in widths:
