@@ -121,6 +121,8 @@ class Network(Section):
     latent: whole(1, 65536) = option(32, "channels (crae) or units (drae) of z")
     bottleneck: choice("crae", "drae") = option("crae", "crae: convolutional; drae: dense, one picture size only")
     residual: StrictBool = option(True, "false: the vanilla autoencoder of Table 1")
+    pre_activation: StrictBool = option(
+        False, "residual blocks of ResNet V2, norm and activation before each convolution; Fig. 5 has them after")
     batch_norm: StrictBool = option(True, "batch normalisation in every block; Fig. 5 has none")
     discriminator_widths: Optional[Widths] = option(
         (32, 64, 128, 256, 512), "a stage of stride 2 each; null: no discriminator")
@@ -201,6 +203,7 @@ class Train(Section):
     plateau_patience: whole(1) = option(3, "epochs without a better monitor before eq. 7")
     plateau_alpha: number() = option(0.1, "eq. 7: lr <- lr * exp(-alpha)")
     min_learning_rate: number() = option(1e-6, "no schedule goes below")
+    keep_epochs: Tuple[whole(1), ...] = option((), "epochs whose weights stay in RUN/epochs for evaluate --epoch N")
     monitor: choice(*MONITORS) = option("val_segmentation", "figure that names the best epoch")
     early_stopping: whole() = option(0, "epochs without a better monitor that end the run; 0: off")
     checkpoint_steps: whole() = option(0, "a checkpoint every so many steps within an epoch; 0: at its end")

@@ -66,7 +66,7 @@ class DRAEM(SteppedModel):
     a picture must be divisible by 2^(levels - 1) of both. A ROI masks map and score; the training does not know it.
     """
 
-    TRAINING_ONLY = dict(batch_norm=False, synchronized=False)
+    training_only = dict(batch_norm=False, synchronized=False)
     one_size, discriminator = False, None
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, widths=WIDTHS,

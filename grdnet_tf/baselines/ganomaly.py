@@ -104,7 +104,7 @@ class GANomaly(SteppedModel):
     """
 
     FIGURES = ("loss", "generator", "contextual")
-    TRAINING_ONLY = dict(batch_norm=False, synchronized=False, discriminator=False)
+    training_only = dict(batch_norm=False, synchronized=False, discriminator=False)
     score_pool = None  # the score is not taken of the map
     one_size = True
 

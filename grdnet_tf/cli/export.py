@@ -135,10 +135,7 @@ def default_name(config):
 
 def check_weights(run):
     """InputError if the run has no weights yet or they are damaged, before TensorFlow is imported."""
-    path = os.path.join(run, run_folder.BEST)
-    if not os.path.isfile(path):
-        raise InputError(f"{run}: no trained weights yet ({run_folder.BEST} is missing)")
-    read_arrays(path)
+    read_arrays(run_folder.weights(run))
 
 
 def find_thresholds(run, config, model, size):

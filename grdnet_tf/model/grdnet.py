@@ -36,7 +36,6 @@ class GRDNet(SteppedModel):
     """
 
     FIGURES = ("loss", "generator", "contextual")
-    TRAINING_ONLY = dict(batch_norm=False, synchronized=False, second_encoder=False, discriminator_widths=None)
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, second_encoder=True,
                  synchronized=False, name="grdnet", **network):
@@ -53,10 +52,11 @@ class GRDNet(SteppedModel):
         stride = 2 ** len(n.widths)
         grid = (image_size[0] // stride, image_size[1] // stride)
         self.generator = Generator(n.widths, n.latent, channels, grid, n.bottleneck, second_encoder, stem=n.stem,
-                                   blocks=n.blocks, residual=n.residual, **norm)
+                                   blocks=n.blocks, residual=n.residual, pre_activation=n.pre_activation, **norm)
         self.discriminator = None
         if n.discriminator_widths:
-            self.discriminator = Discriminator(n.discriminator_widths, n.discriminator_blocks or n.blocks, **norm)
+            self.discriminator = Discriminator(n.discriminator_widths, n.discriminator_blocks or n.blocks,
+                                               n.pre_activation, **norm)
         self.segmenter = None
         if n.segmenter_widths:
             self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, **norm)
@@ -93,6 +93,12 @@ class GRDNet(SteppedModel):
         if self.difference:
             seen.append(DIFFERENCE_GAIN * tf.abs(images - reconstruction))
         return self.segmenter(tf.concat(seen, axis=-1), training=training)
+
+    @property
+    def training_only(self):
+        without = dict(synchronized=False, second_encoder=False, discriminator_widths=None)
+        # A norm before its convolution cannot be folded into it.
+        return without if self.architecture["pre_activation"] else dict(without, batch_norm=False)
 
     def inference_parts(self):
         parts = self.generator.encoder, self.generator.decoder, self.segmenter

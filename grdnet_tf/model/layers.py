@@ -47,23 +47,39 @@ class ConvBlock(keras.layers.Layer):
         return tf.nn.leaky_relu(x, self.slope) if self.slope else tf.nn.relu(x)
 
 
+class Activation(keras.layers.Layer):
+    """Optional batch norm, LeakyReLU: what stands before a convolution in ResNet V2, and after the last one."""
+
+    def __init__(self, batch_norm=True, synchronized=False):
+        super().__init__()
+        self.norm = _normalize(batch_norm, synchronized)
+
+    def call(self, x, training=False):
+        return tf.nn.leaky_relu(x if self.norm is None else self.norm(x, training=training), SLOPE)
+
+
 class ResidualBlock(keras.layers.Layer):
     """Two 3x3 ConvBlocks plus the identity, or plus a 1x1 ConvBlock where the shape changes (Fig. 5).
 
     `residual=False` leaves the shortcut out: the vanilla autoencoder of Table 1. `stride` 2 halves, `up` doubles.
+    `pre_activation` (He et al. 2016, ResNet V2): each convolution after its norm and activation; the sum stays linear.
     """
 
-    def __init__(self, filters, stride=1, up=False, project=False, residual=True, batch_norm=True, synchronized=False):
+    def __init__(self, filters, stride=1, up=False, project=False, residual=True, pre_activation=False, batch_norm=True,
+                 synchronized=False):
         super().__init__()
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        plain = dict(batch_norm=False, slope=None) if pre_activation else norm
+        self.enter = Activation(**norm) if pre_activation else None
         self.first = ConvBlock(filters, 3, stride, up, **norm)
-        self.second = ConvBlock(filters, 3, **norm)
+        self.second = ConvBlock(filters, 3, **plain)
         self.stride, self.up, self.residual = stride, up, residual
         projected = residual and (project or up or stride > 1)
-        self.shortcut = ConvBlock(filters, 1, **norm) if projected else None
+        self.shortcut = ConvBlock(filters, 1, **plain) if projected else None
 
     def call(self, x, training=False):
-        y = self.second(self.first(x, training=training), training=training)
+        entered = x if self.enter is None else self.enter(x, training=training)
+        y = self.second(self.first(entered, training=training), training=training)
         if not self.residual:
             return y
         if self.stride > 1:

@@ -37,7 +37,7 @@ class SteppedModel(KerasModel):
     """
 
     FIGURES = ("loss", "generator")  # of `figures`
-    TRAINING_ONLY = {}  # what `architecture` is changed to for inference alone, batch normalisation folded
+    training_only = {}  # what `architecture` is changed to for inference alone, batch normalisation folded
     trackers = None
 
     def forward(self, batch, training):

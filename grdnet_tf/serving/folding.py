@@ -19,10 +19,11 @@ def inference_half(model, image_size=None):
     if not isinstance(model, SteppedModel):
         return model if image_size in (None, model.image_size) else model.resized(image_size)
     size = tuple(image_size or model.image_size)
-    plain = type(model)(**{**model.architecture, **model.TRAINING_ONLY, "image_size": size})
+    plain = type(model)(**{**model.architecture, **model.training_only, "image_size": size})
     for trained, folded in zip(_parts(model), _parts(plain)):
-        if not _weighted(trained):  # numbers alone, as the scale of a score
+        if len(trained.weights) == len(folded.weights):  # nothing to fold
             folded.set_weights(trained.get_weights())
+            continue
         norms = {id(block.conv): block.norm for block in all_layers(trained) if isinstance(block, ConvBlock)}
         for source, target in zip(_weighted(trained), _weighted(folded)):
             target.set_weights(_folded(source, norms.get(id(source))))

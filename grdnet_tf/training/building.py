@@ -1,6 +1,5 @@
 """From a configuration and checked data to a compiled model and its two data sets: the one place that maps them."""
-import os
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -17,7 +16,7 @@ from ..model.weights import restore_networks
 from ..options import FITTED
 from ..storage import read_arrays
 from . import fitted
-from .run_folder import BEST, read_config
+from .run_folder import read_config, weights
 
 keras = tf.keras
 
@@ -42,15 +41,12 @@ def build_model(config) -> SteppedModel:
                   **{**dict(config.trained_network), **common})
 
 
-def load_run(folder: str) -> Run:
-    """The run in `folder` with the best weights, ready to detect.
+def load_run(folder: str, epoch: Optional[int] = None) -> Run:
+    """The run in `folder` with the best weights, or those kept after `epoch`, ready to detect.
 
     InputError if they are missing, damaged or not finite.
     """
-    config = read_config(folder)
-    path = os.path.join(folder, BEST)
-    if not os.path.isfile(path):
-        raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    config, path = read_config(folder), weights(folder, epoch)
     if config.method in FITTED:
         return Run(config, fitted.load(config, path))
     arrays, _ = read_arrays(path)

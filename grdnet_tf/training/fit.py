@@ -114,6 +114,9 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
         found.append(plateau)
     keeper = resume.ExactResume(os.path.join(folder, run_folder.CHECKPOINTS), steps, parts, signals, average,
                                 train.checkpoint_steps, train.epochs, train.strategy != "multiworker")
+    if train.keep_epochs:
+        found.append(callbacks.KeepEpochs(lambda epoch: run_folder.epoch_weights(folder, epoch), train.keep_epochs,
+                                          average))
     return found + [best, keeper]
 
 

@@ -13,7 +13,7 @@ from grdnet_tf.training.building import load_run
 
 SMALL = {"data.image_size": "[16,16]", "data.held_out": "0.25", "train.batch_size": "4", "train.epochs": "1",
          "train.steps_per_epoch": "2", "train.checkpoint_steps": "1", "train.image_every": "0", "validation.views": "4",
-         "network.widths": "[4,8]", "train.ema": "0.9"}
+         "train.keep_epochs": "[1]", "network.widths": "[4,8]", "train.ema": "0.9"}
 OWN = {"ganomaly": {"network.latent": "4"}, "draem": {"network.segmenter_widths": "[4,8]", "train.rate_epochs": "[1]"}}
 
 
@@ -31,6 +31,7 @@ def rows(folder):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_step_within_an_epoch(run, tmp_path):
     """Its second step again, from the checkpoint after the first, and an epoch more, at DRAEM's lower rate."""
     method, folder = run
@@ -53,6 +54,13 @@ def test_evaluate_reports_with_thresholds_and_roi(run, capsys):
     with open(os.path.join(folder, "evaluation", "report.json"), encoding="utf-8") as stream:
         report = json.load(stream)
     assert 0 < report["thresholds"]["image_roi"]["value"] < 1
+    assert evaluate.main(["--run", folder, "--epoch", "1", "--pictures", "0"]) == 0  # its best: there is but one
+    with open(os.path.join(folder, "evaluation-epoch-1", "report.json"), encoding="utf-8") as stream:
+        kept = json.load(stream)
+    assert (kept["epoch"], kept["weights_sha256"]) == (1, report["weights_sha256"])
+    assert kept["image_auroc"] == report["image_auroc"]
+    assert evaluate.main(["--run", folder, "--epoch", "2"]) == 2
+    assert "no weights of epoch 2; train.keep_epochs kept 1" in capsys.readouterr().err
     if method == "ganomaly":
         assert evaluate.main(["--run", folder, "--tiles", "32,16", "--out", folder + "-tiled"]) == 2
         assert "ganomaly takes pictures of 16 x 16 only" in capsys.readouterr().err
