@@ -82,7 +82,7 @@ def run(arguments) -> int:
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
                          tiles=arguments.tiles, epoch=arguments.epoch, image_size=list(model.image_size),
-                         weights_sha256=weights)
+                         weights_sha256=weights, map=getattr(model, "map_note", None))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
@@ -94,6 +94,8 @@ def run(arguments) -> int:
 
     report.write(out, result, drawn())
     print(report.table(result.report))
+    if result.report["map"]:
+        print(f"the anomaly map is {result.report['map']}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"report: {out}")

@@ -59,6 +59,11 @@ class SteppedModel(KerasModel):
     def check_objective(self, objective) -> None:
         """InputError where `objective` needs a network that this model does not have."""
 
+    @property
+    def map_note(self):
+        """What the anomaly map is, in words, where it is not a segmenter's; else None."""
+        return "|X - X^|, the mean over channels" if self.segmenter is None else None
+
     def figures(self, terms, objectives):
         """What is logged beside the terms: {name: value}, "loss" and "generator" among them."""
         return {"generator": objectives["generator"], "loss": objectives["generator"]}

@@ -54,6 +54,7 @@ def test_evaluate_reports_with_thresholds_and_roi(run, capsys):
     with open(os.path.join(folder, "evaluation", "report.json"), encoding="utf-8") as stream:
         report = json.load(stream)
     assert 0 < report["thresholds"]["image_roi"]["value"] < 1
+    assert report["map"] == {"ganomaly": "|X - X^|, the mean over channels", "draem": None}[method]
     assert evaluate.main(["--run", folder, "--epoch", "1", "--pictures", "0"]) == 0  # its best: there is but one
     with open(os.path.join(folder, "evaluation-epoch-1", "report.json"), encoding="utf-8") as stream:
         kept = json.load(stream)
