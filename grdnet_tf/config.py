@@ -16,7 +16,7 @@ from pydantic import Field
 
 from .errors import InputError
 from .kinds import OptionError, Section, choice, expected, option
-from .options import METHODS, Data, Features, Loss, Network, Noise, Train, Validation
+from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = (os.path.join(HERE, "configs"), os.path.join(os.path.dirname(HERE), "configs"))  # installed; in a checkout
@@ -33,9 +33,21 @@ class Config(Section):
     features: Features = Field(default_factory=Features)
     train: Train = Field(default_factory=Train)
 
+    @property
+    def trained_network(self) -> Network:
+        """The sizes without what the losses have no weight for: the discriminator, the segmenter."""
+        off = {widths: None for weight, widths in ((self.loss.adversarial, "discriminator_widths"),
+                                                   (self.loss.segmentation, "segmenter_widths")) if not weight}
+        return self.network.replace(**off)
+
+    @property
+    def one_size(self) -> bool:
+        """Whether the method judges pictures of data.image_size only."""
+        dense = self.method == "grdnet" and self.network.bottleneck == "drae"
+        return dense or self.method in ("ganomaly", "padim")
+
 
 SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
-FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
 
 
 def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Config:
@@ -174,47 +186,64 @@ def _section_and_key(name, source):
 
 def _cross_check(config: Config) -> Config:
     """What no section can judge by itself."""
-    data, network, loss, train = config.data, config.network, config.loss, config.train
-    if config.method in FITTED:
-        return _cross_check_fitted(config)
-    stride = (network if loss.adversarial else network.replace(discriminator_widths=None)).total_stride
+    data, train = config.data, config.train
+    _refuse_unread(config)
+    stride, of = _stride(config)
     for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
         for side in sides:
             if side % stride:
-                raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, the total stride "
-                                 "of network.widths, discriminator_widths and segmenter_widths")
+                raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, {of}")
+    if config.method in FITTED:
+        return config
     if data.crop and (data.crop[0] > data.image_size[0] or data.crop[1] > data.image_size[1]):
         raise InputError(f"data.crop = {list(data.crop)} is larger than data.image_size = {list(data.image_size)}")
-    if data.crop and network.bottleneck == "drae":
-        raise InputError("data.crop goes with network.bottleneck: crae; a dense layer (drae) takes one size only")
-    if loss.adversarial and network.discriminator_widths is None:
-        raise InputError("loss.adversarial needs network.discriminator_widths; set one of them to 0 or the other")
-    for key in ("warmup_steps", "cosine_epochs"):
-        if getattr(train, key) and train.schedule != "cosine":
-            raise InputError(f"train.{key} goes with train.schedule: cosine")
+    if data.crop and config.one_size:
+        what = "network.bottleneck: drae" if config.method == "grdnet" else f"method: {config.method}"
+        raise InputError(f"data.crop does not go with {what}, a dense layer, which takes one size only")
+    for key in ("adversarial", "segmentation"):
+        widths = "discriminator_widths" if key == "adversarial" else "segmenter_widths"
+        if config.method != "ganomaly" and getattr(config.loss, key) and getattr(config.network, widths) is None:
+            raise InputError(f"loss.{key} needs network.{widths}; set the one to 0 or the other to widths")
+    for key, schedule in (("warmup_steps", "cosine"), ("cosine_epochs", "cosine"), ("rate_epochs", "steps")):
+        if getattr(train, key) and train.schedule != schedule:
+            raise InputError(f"train.{key} goes with train.schedule: {schedule}")
     if train.deterministic and train.jit == "on":
         raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max "
                          "pooling")
     if train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {train.monitor} needs data.held_out > 0")
+    if train.monitor.endswith("segmentation") and (config.method == "ganomaly" or not config.loss.segmentation):
+        what = "method: ganomaly" if config.method == "ganomaly" else "loss.segmentation: 0"
+        raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
     for section in ("noise", "validation"):
         if getattr(config, section).sources.get("texture", 0) > 0 and not config.noise.textures:
             raise InputError(f"{section}.sources names 'texture': noise.textures must name a folder of pictures")
     return config
 
 
-def _cross_check_fitted(config: Config) -> Config:
-    stride = max(config.features.strides)
-    for side in config.data.image_size:
-        if side % stride:
-            raise InputError(f"data.image_size = {list(config.data.image_size)}: {side} is not divisible by {stride}, "
-                             "the largest of features.strides")
-    if config.data.crop:
-        raise InputError(f"data.crop does not go with method: {config.method}, which is fitted on whole pictures")
-    if config.train.strategy != "none":
-        raise InputError(f"train.strategy = {config.train.strategy} does not go with method: {config.method}, which is "
-                         "fitted in one pass")
-    return config
+def _refuse_unread(config: Config) -> None:
+    """InputError for a key that the method does not read and that is set to anything but its default."""
+    read = READ[config.method]
+    for section, kind in SECTIONS.items():
+        keys = read.get(section, ())
+        for key, value in getattr(config, section):
+            if keys is not None and key not in keys and value != kind.model_fields[key].default:
+                raise InputError(f"{section}.{key} = {_plain(value)} does not go with method: {config.method}, which "
+                                 "does not read it")
+
+
+def _stride(config: Config) -> Tuple[int, str]:
+    """What both sides of a picture to train on must be divisible by, and what that is, in words."""
+    network = config.network
+    if config.method in FITTED:
+        return max(config.features.strides), "the largest of features.strides"
+    if config.method == "ganomaly":
+        return 2 ** len(network.widths), "2 to the number of network.widths"
+    if config.method == "draem":
+        levels = max(len(network.widths), len(network.segmenter_widths or ())) - 1
+        return 2 ** levels, "2 to the number of network.widths or segmenter_widths, less one"
+    return config.trained_network.total_stride, ("the total stride of network.widths, discriminator_widths and "
+                                                 "segmenter_widths")
 
 
 # docs/configuration.md ------------------------------------------------------------------------------------------------

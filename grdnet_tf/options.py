@@ -15,7 +15,7 @@ SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste
            "texture")
 SHAPES = ("blob", "line", "spot", "rectangle")
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
-METHODS = ("grdnet", "padim", "patchcore")
+METHODS = ("grdnet", "ganomaly", "draem", "padim", "patchcore")
 BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101", "mobilenet_v2")
 MONITORS = ("val_segmentation", "val_image_auroc", "val_pixel_ap", "val_loss", "val_generator", "loss", "segmentation")
 
@@ -121,12 +121,15 @@ class Network(Section):
     latent: whole(1, 65536) = option(32, "channels (crae) or units (drae) of z")
     bottleneck: choice("crae", "drae") = option("crae", "crae: convolutional; drae: dense, one picture size only")
     residual: StrictBool = option(True, "false: the vanilla autoencoder of Table 1")
+    pre_activation: StrictBool = option(
+        False, "residual blocks of ResNet V2, norm and activation before each convolution; Fig. 5 has them after")
     batch_norm: StrictBool = option(True, "batch normalisation in every block; Fig. 5 has none")
     discriminator_widths: Optional[Widths] = option(
         (32, 64, 128, 256, 512), "a stage of stride 2 each; null: no discriminator")
     discriminator_blocks: Optional[whole(1, 64)] = option(
         None, "residual blocks a stage of the discriminator; null: as `blocks`")
-    segmenter_widths: Widths = option((32, 64, 128, 256, 512), "of the U-Net, a level each")
+    segmenter_widths: Optional[Widths] = option(
+        (32, 64, 128, 256, 512), "of the U-Net, a level each; null: no U-Net, the map is the mean |X - X^|")
     segmenter_stride: one_of(1, 2) = option(1, "2: the U-Net starts and ends at half resolution")
     segmenter_difference: StrictBool = option(
         False, "show the U-Net |X - X^| besides the two pictures: it learns several times faster")
@@ -135,7 +138,8 @@ class Network(Section):
     @property
     def inference_stride(self) -> int:
         """What both sides of a picture to be judged must be divisible by."""
-        return 2 ** max(len(self.widths), len(self.segmenter_widths) - 1 + (self.segmenter_stride == 2))
+        levels = len(self.segmenter_widths or ()) - 1 + (self.segmenter_stride == 2)
+        return 2 ** max(len(self.widths), levels)
 
     @property
     def total_stride(self) -> int:
@@ -189,14 +193,17 @@ class Train(Section):
     beta_1: number(0.0, 1.0) = option(0.9, "of Adam")
     clip_norm: number() = option(0.0, "bound of each network's whole gradient; 0: off")
     ema: number(0.0, 0.99999) = option(0.0, "decay of the averaged weights that validation and the best use; 0: off")
-    schedule: choice("plateau", "cosine") = option(
-        "plateau", "plateau: eq. 7; cosine: to min_learning_rate at the last step")
+    schedule: choice("plateau", "cosine", "steps") = option(
+        "plateau", "plateau: eq. 7; cosine: to min_learning_rate at the last step; steps: lower after `rate_epochs`")
     warmup_steps: whole() = option(0, "linear, with the cosine schedule")
     cosine_epochs: whole() = option(
         0, "where the cosine ends, later epochs stay at min_learning_rate; 0: at `epochs`, a resumed run at its first")
+    rate_epochs: Tuple[whole(1), ...] = option((), "with the schedule steps: after each of these epochs ...")
+    rate_factor: number(0.0, 1.0) = option(0.1, "... the rate is multiplied by this, as DRAEM's after 400 and 600")
     plateau_patience: whole(1) = option(3, "epochs without a better monitor before eq. 7")
     plateau_alpha: number() = option(0.1, "eq. 7: lr <- lr * exp(-alpha)")
     min_learning_rate: number() = option(1e-6, "no schedule goes below")
+    keep_epochs: Tuple[whole(1), ...] = option((), "epochs whose weights stay in RUN/epochs for evaluate --epoch N")
     monitor: choice(*MONITORS) = option("val_segmentation", "figure that names the best epoch")
     early_stopping: whole() = option(0, "epochs without a better monitor that end the run; 0: off")
     checkpoint_steps: whole() = option(0, "a checkpoint every so many steps within an epoch; 0: at its end")
@@ -208,3 +215,23 @@ class Train(Section):
     strategy: choice("none", "mirrored", "multiworker") = option(
         "none", "mirrored: all GPUs of this machine; multiworker: several machines")
     image_every: whole() = option(5, "epochs between picture strips in TensorBoard; the first and last have them too; 0: none")
+
+
+# What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
+_FITTED_DATA = ("root", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped",
+                "parallel_calls")
+_FITTED_TRAIN = ("batch_size", "seed")
+_BOTH = ("backbone", "weights", "strides", "smoothing")
+READ = {
+    "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None},
+    "ganomaly": {"data": None, "noise": ("textures",), "validation": None,
+                 "network": ("widths", "latent", "batch_norm"),
+                 "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
+    "draem": {"data": None, "noise": None, "validation": None,
+              "network": ("widths", "segmenter_widths", "batch_norm", "score_pool"),
+              "loss": ("ssim", "segmentation", "focal_gamma", "focal_alpha"), "train": None},
+    "padim": {"data": _FITTED_DATA, "features": (*_BOTH, "ridge", "channels"), "train": _FITTED_TRAIN},
+    "patchcore": {"data": _FITTED_DATA, "train": _FITTED_TRAIN,
+                  "features": (*_BOTH, "neighbourhood", "candidates", "coreset", "projection", "neighbours")},
+}
+FITTED = ("padim", "patchcore")  # in one pass; the others train by steps

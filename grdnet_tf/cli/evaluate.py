@@ -21,7 +21,10 @@ def parse(argv):
                       "grdnet check")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
-    parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation)")
+    parser.add_argument("--epoch", metavar="N", type=int, help="the weights that train.keep_epochs kept after epoch N "
+                        "(default: the best)")
+    parser.add_argument("--out", metavar="OUT", help="folder for the report, replaced whole (default: RUN/evaluation, "
+                        "with --epoch RUN/evaluation-epoch-N)")
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
@@ -53,7 +56,9 @@ def run(arguments) -> int:
     """Judge run, data and output folder, then import TensorFlow and evaluate: a wrong path is answered at once."""
     tiles = check_flags(arguments)
     config = run_folder.read_config(arguments.run)
-    out = arguments.out or os.path.join(arguments.run, "evaluation")
+    run_folder.weights(arguments.run, arguments.epoch)
+    name = "evaluation" if arguments.epoch is None else f"evaluation-epoch-{arguments.epoch}"
+    out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
     root = arguments.data or config.data.root
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
@@ -65,7 +70,7 @@ def run(arguments) -> int:
     from ..storage import fingerprint
     from ..training.building import load_run
 
-    model = load_run(arguments.run).model
+    model = load_run(arguments.run, arguments.epoch).model
     has_roi = any(record.roi for record in records)
     predictor = Predictor(model, arguments.batch, tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
@@ -76,7 +81,8 @@ def run(arguments) -> int:
                               min_area=arguments.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
                          roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
-                         tiles=arguments.tiles, image_size=list(model.image_size), weights_sha256=weights)
+                         tiles=arguments.tiles, epoch=arguments.epoch, image_size=list(model.image_size),
+                         weights_sha256=weights, map=getattr(model, "map_note", None))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
@@ -88,6 +94,8 @@ def run(arguments) -> int:
 
     report.write(out, result, drawn())
     print(report.table(result.report))
+    if result.report["map"]:
+        print(f"the anomaly map is {result.report['map']}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"report: {out}")
@@ -162,7 +170,7 @@ def find_thresholds(arguments, predictor, sources, good, has_roi, weights):
 
     if arguments.split == "train":
         return {}
-    plain = arguments.roi == "auto" and not arguments.tiles
+    plain = arguments.roi == "auto" and not arguments.tiles and arguments.epoch is None  # kept ones are of the best
     if arguments.thresholds is None and arguments.good is None and plain:
         kept = calibration.load(arguments.run, weights)
         if kept and ("image_roi" in kept or not has_roi):

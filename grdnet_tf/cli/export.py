@@ -115,9 +115,8 @@ def picture_size(arguments, config):
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
     size = tuple(int(part) for part in parts)
-    dense = config.method == "grdnet" and config.network.bottleneck == "drae"
-    if size != config.data.image_size and (dense or config.method == "padim"):
-        what = "a network with the dense bottleneck (drae)" if dense else "padim, a Gaussian for each position,"
+    if size != config.data.image_size and config.one_size:
+        what = "a network with the dense bottleneck (drae)" if config.method == "grdnet" else f"method: {config.method}"
         raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "
                          f"{','.join(map(str, config.data.image_size))} only")
     try:
@@ -136,10 +135,7 @@ def default_name(config):
 
 def check_weights(run):
     """InputError if the run has no weights yet or they are damaged, before TensorFlow is imported."""
-    path = os.path.join(run, run_folder.BEST)
-    if not os.path.isfile(path):
-        raise InputError(f"{run}: no trained weights yet ({run_folder.BEST} is missing)")
-    read_arrays(path)
+    read_arrays(run_folder.weights(run))
 
 
 def find_thresholds(run, config, model, size):

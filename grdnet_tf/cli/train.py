@@ -10,8 +10,8 @@ from ..errors import InputError, TrainingStopped
 from ..training import prepare, recorded, run_folder
 
 DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
-CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps", "data.root",
-              "data.cache", "data.cache_gb", "data.parallel_calls")
+CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps",
+              "train.keep_epochs", "data.root", "data.cache", "data.cache_gb", "data.parallel_calls")
 
 
 def parse(argv):
@@ -20,8 +20,8 @@ def parse(argv):
                         help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
                         f"{DEMO_DATA})")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
-    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, draem, padim or patchcore, or a YAML "
-                        "file of what differs from the defaults")
+    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, paper_drae, ganomaly, draem, draem_cpu, "
+                        "padim or patchcore, or a YAML file of what differs from the defaults")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
                         help="one key of the configuration, repeatable")
     parser.add_argument("--epochs", type=int, help="train.epochs")

@@ -1,51 +1,41 @@
-"""GRD-Net as one Keras model: its training step, its test step and its inference.
+"""GRD-Net as one Keras model: its networks, its losses and its inference. The steps are those of `stepped`.
 
     images (B, H, W, C) float32 [0, 1]  ->  Detection(reconstruction, anomaly_map, score)
-
-A training batch is a dict {"image", "roi", "seed"} and, where the noise was made before, {"noisy", "mask"}: see README.
 """
 from types import MappingProxyType
-from typing import NamedTuple, Tuple
+from typing import Tuple
 
 import tensorflow as tf
 
-from ..compat import KERAS_3, average_together, log_value, minimize
-from ..defects.perturb import perturb
 from ..errors import InputError
-from ..options import Loss, Network, Noise
-from . import inputs, losses, optimizers
-from .as_keras import KerasModel, refuse_unknown
-from .monitors import RankingArea
+from ..options import Network
+from . import inputs, losses
 from .networks import Discriminator, Generator, UNet
-from .scoring import anomaly_score
-from .tiling import predict_tiled
+from .scoring import anomaly_score, residual
+from .stepped import NETWORKS, Detection, SteppedModel
 
 keras = tf.keras
 
 TERMS = ("l1", "l2", "ssim", "adversarial", "encoder", "discriminator", "segmentation", "overlap")
 DIFFERENCE_GAIN = 3.0  # a visible defect differs by a third of the range: brought to the pictures' own scale
-NETWORKS = ("generator", "discriminator", "segmenter")
-
-
-class Detection(NamedTuple):
-    """Reconstruction X^ (B, H, W, C) or None, anomaly map A (B, H, W, 1), image score eta (B,): all in [0, 1]."""
-    reconstruction: tf.Tensor
-    anomaly_map: tf.Tensor
-    score: tf.Tensor
+__all__ = ["NETWORKS", "Detection", "GRDNet", "TERMS"]
 
 
 @keras.utils.register_keras_serializable("grdnet_tf")
-class GRDNet(KerasModel):
+class GRDNet(SteppedModel):
     """GRD-Net (Ferrari & Lamma 2023): generator, discriminator and segmenter trained together, three optimizers.
 
     `image_size` (H, W) must be divisible by the networks' total strides; except with the dense bottleneck ("drae") the
     trained model takes any other such size. All other sizes are the options of `options.Network`, by name:
     GRDNet(latent=64, segmenter_difference=True). Without `discriminator_widths` there is no adversarial part, without
-    `second_encoder` no E2; then the objective's weight for it must be 0. `synchronized` batch norm is for several
+    `second_encoder` no E2, without `segmenter_widths` no U-Net, and the map is |X - X^|, the mean over channels; then
+    the objective's weight for it must be 0. `synchronized` batch norm is for several
     replicas. `architecture` holds all of these: GRDNet(**architecture) is a model of the same weights' shapes.
 
     Raises: InputError naming the option that is unknown or out of its range.
     """
+
+    FIGURES = ("loss", "generator", "contextual")
 
     def __init__(self, image_size: Tuple[int, int] = (256, 256), channels: int = 3, *, second_encoder=True,
                  synchronized=False, name="grdnet", **network):
@@ -62,20 +52,23 @@ class GRDNet(KerasModel):
         stride = 2 ** len(n.widths)
         grid = (image_size[0] // stride, image_size[1] // stride)
         self.generator = Generator(n.widths, n.latent, channels, grid, n.bottleneck, second_encoder, stem=n.stem,
-                                   blocks=n.blocks, residual=n.residual, **norm)
+                                   blocks=n.blocks, residual=n.residual, pre_activation=n.pre_activation, **norm)
         self.discriminator = None
         if n.discriminator_widths:
-            self.discriminator = Discriminator(n.discriminator_widths, n.discriminator_blocks or n.blocks, **norm)
-        self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, **norm)
+            self.discriminator = Discriminator(n.discriminator_widths, n.discriminator_blocks or n.blocks,
+                                               n.pre_activation, **norm)
+        self.segmenter = None
+        if n.segmenter_widths:
+            self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, **norm)
         self._build_networks(max(image_size) if self.one_size else n.total_stride)
-        self.trackers = None
 
     def _build_networks(self, side):
         """Every weight exists after construction: one pass over the smallest picture the networks take."""
         size = self.image_size if side == max(self.image_size) else (side, side)
         blank = tf.zeros((1, *size, self.channels))
         self.generator(blank)
-        self.segment(blank, blank)
+        if self.segmenter is not None:
+            self.segment(blank, blank)
         if self.discriminator is not None:
             self.discriminator(blank)
         self.built = True
@@ -86,8 +79,10 @@ class GRDNet(KerasModel):
         if tf.executing_eagerly():  # a graph cannot raise
             inputs.refuse_out_of_range(inputs.out_of_range(images))
         reconstruction = self.generator.reconstruct(images, training=training)
-        logits = self.segment(images, reconstruction, training=training)
-        anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
+        if self.segmenter is None:
+            anomaly_map = residual(images, reconstruction)
+        else:
+            anomaly_map = tf.sigmoid(self.segment(images, reconstruction, training=training))  # (B, H, W, 1)
         if roi is not None:
             anomaly_map = anomaly_map * inputs.region(roi, images)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
@@ -99,97 +94,35 @@ class GRDNet(KerasModel):
             seen.append(DIFFERENCE_GAIN * tf.abs(images - reconstruction))
         return self.segmenter(tf.concat(seen, axis=-1), training=training)
 
-    def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
-                learning_rate=1e-4, clip_norm=0.0, objective: Loss = Loss(), noise: Noise = Noise(), textures=None,
-                jit_compile=None, run_eagerly=False, steps_per_execution=1, **others):
-        """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
+    @property
+    def training_only(self):
+        without = dict(synchronized=False, second_encoder=False, discriminator_widths=None)
+        # A norm before its convolution cannot be folded into it.
+        return without if self.architecture["pre_activation"] else dict(without, batch_norm=False)
 
-        `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows
-        its learning rate, so that a LearningRateScheduler steers all three.
-        `clip_norm` > 0 bounds the norm of each network's whole gradient, over all replicas.
-        `objective` are the `options.Loss`; `noise` the `options.Noise` of batches that come without "noisy" and "mask";
-        `textures` (T, h, w, C) uint8 are the pictures of its source "texture".
-        `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer
-        is wrapped for loss scaling.
+    def inference_parts(self):
+        parts = self.generator.encoder, self.generator.decoder, self.segmenter
+        return parts if self.segmenter is not None else parts[:2]
 
-        Raises: InputError for what Keras' compile takes and this model has other words for: loss, metrics, optimizer.
-        """
-        refuse_unknown(others)
+    def check_objective(self, objective):
         if objective.adversarial and self.discriminator is None:
             raise InputError("objective.adversarial > 0 needs a discriminator: give GRDNet discriminator_widths")
         if objective.encoder and self.generator.encoder_hat is None:
             raise InputError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
-        given = dict(zip(NETWORKS, (generator_optimizer, discriminator_optimizer, segmenter_optimizer)))
-        optimizers.checked(given)
-        self.compiled_with = MappingProxyType(dict(
-            clip_norm=clip_norm, objective=objective, noise=noise, jit_compile=jit_compile, run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution))
-        self.objective, self.clip_norm, self.noise = objective, clip_norm, noise
-        self.textures = None if textures is None else tf.constant(textures)  # once, not a copy in every graph
-        self.following = [name for name in NETWORKS[1:] if given[name] is None]
-        used = optimizers.three(given, learning_rate, self.precision == "mixed_float16")
-        if jit_compile is None:
-            jit_compile = bool(tf.config.list_physical_devices("GPU")) and not run_eagerly
-        super().compile(optimizer=used[0], jit_compile=jit_compile, run_eagerly=run_eagerly,
-                        steps_per_execution=steps_per_execution)
-        if not KERAS_3:  # which sums what several workers log; our trackers have been merged already
-            self.distribute_reduction_method = "first"
-        self.generator_optimizer, self.discriminator_optimizer, self.segmenter_optimizer = used
-        for name, optimizer in self.optimizers().items():  # Keras 3 in a strategy and a restored checkpoint need slots
-            optimizer.build(getattr(self, name).trainable_variables)
-        average_together(list(self.optimizers().values()), [getattr(self, name) for name in self.optimizers()])
-        # dtype: Keras 2 wraps a metric's variables for float16, and cannot read such ones of several replicas.
-        self.trackers = {name: keras.metrics.Mean(name=name, dtype="float32")
-                         for name in ("loss", "generator", *self._terms())}
-        self.detection_trackers = {"image_auroc": RankingArea("roc", "image_auroc"),
-                                   "pixel_ap": RankingArea("precision", "pixel_ap")}
+        if objective.segmentation and self.segmenter is None:
+            raise InputError("objective.segmentation > 0 needs a segmenter: give GRDNet segmenter_widths")
 
-    def optimizers(self):
-        """The optimizers in use, by the name of their network."""
-        return {name: getattr(self, f"{name}_optimizer") for name in NETWORKS if getattr(self, name) is not None}
-
-    def set_learning_rates(self, change):
-        """Each optimizer's learning rate becomes `change(rate)`; those that follow the generator's do so anyway."""
-        for name, optimizer in self.optimizers().items():
-            if name not in self.following:
-                optimizer.learning_rate = change(float(tf.convert_to_tensor(optimizer.learning_rate)))
-
-    def _terms(self):
-        """The raw loss terms that this objective computes."""
+    def terms(self):
         unused = set() if self.objective.l2 else {"l2"}
         if not self.objective.adversarial:
             unused |= {"adversarial", "discriminator"}
         if not self.objective.encoder:
             unused |= {"encoder"}
+        if not self.objective.segmentation:
+            unused |= {"segmentation", "overlap"}
         if "overlap" not in self.objective.roi_reading:
             unused |= {"overlap"}
         return [term for term in TERMS if term not in unused]
-
-    @property
-    def metrics(self):
-        """All trackers, for Keras to reset them at the start of every epoch."""
-        return list((self.trackers or {}).values()) + list(getattr(self, "detection_trackers", {}).values())
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing to do: all is built. Keras 3's own way, over a batch of data, fails on a dict from several workers."""
-
-    def perturbed(self, batch):
-        """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
-
-        Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
-        InputError for what is no batch.
-        """
-        batch = inputs.batch_of(batch, self.channels)
-        if "roi" not in batch:
-            batch["roi"] = tf.ones_like(batch["image"][..., :1])
-        if ("noisy" in batch) != ("mask" in batch):
-            raise InputError("'noisy' and 'mask' belong together: the pictures with defects, and where those are")
-        if "noisy" in batch:
-            return batch
-        if "seed" not in batch:
-            batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
-        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures)
-        return dict(batch, noisy=noisy, mask=mask)
 
     def forward(self, batch, training):
         """One pass through all networks: the raw loss terms (float32 scalars) and the segmenter's logits.
@@ -211,6 +144,8 @@ class GRDNet(KerasModel):
             found = self.discriminator(fake, training=training)
             terms["adversarial"] = losses.feature_matching(real.features, found.features)
             terms["discriminator"] = losses.discriminator(real.logits, found.logits)
+        if not o.segmentation:  # the generator alone
+            return terms, None
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
         logits = self.segment(noisy, seen, training=training)
         marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
@@ -219,72 +154,26 @@ class GRDNet(KerasModel):
             terms["overlap"] = marked.overlap
         return terms, logits
 
+    def contextual(self, terms):
+        """Eq. 1, with the L2 that may stand beside."""
+        o = self.objective
+        return o.l1 * terms["l1"] + o.l2 * terms.get("l2", 0.0) + o.ssim * terms["ssim"]
+
     def objectives(self, terms):
         """The weighted loss of each network (eq. 1, 2, 6, 8): the one place where weights are applied."""
         o = self.objective
-        contextual = o.l1 * terms["l1"] + o.l2 * terms.get("l2", 0.0) + o.ssim * terms["ssim"]
-        segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
-        generator = (o.contextual * contextual + o.adversarial * terms.get("adversarial", 0.0)
+        generator = (o.contextual * self.contextual(terms) + o.adversarial * terms.get("adversarial", 0.0)
                      + o.encoder * terms.get("encoder", 0.0))
-        if o.segmentation_to_generator:
-            generator += segmenter
+        segmenter = None
+        if o.segmentation:
+            segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
+            if o.segmentation_to_generator:
+                generator += segmenter
         return {"generator": generator, "discriminator": terms.get("discriminator"), "segmenter": segmenter}
 
-    def train_step(self, data):
-        """One step of both phases: generator and discriminator, then segmenter, each network by its own optimizer."""
-        batch = self._checked(data)
-        with tf.GradientTape(persistent=True) as tape:
-            terms, _ = self.forward(batch, training=True)
-            objectives = self.objectives(terms)
-        for name, loss in objectives.items():
-            if loss is not None:
-                minimize(getattr(self, f"{name}_optimizer"), loss, getattr(self, name).trainable_variables, tape,
-                         self.clip_norm)
-        del tape
-        self._track(batch, terms, objectives)
-        return {name: log_value(tracker) for name, tracker in self.trackers.items()}
-
-    def test_step(self, data):
-        """The same terms without training, and how well the synthetic anomalies are found (inside the ROI)."""
-        batch = self._checked(data)
-        terms, logits = self.forward(batch, training=False)
-        self._track(batch, terms, self.objectives(terms))
-        truth = batch["mask"] * batch["roi"]
-        anomaly_map = tf.sigmoid(logits) * batch["roi"]
-        self.detection_trackers["pixel_ap"].update_state(truth, anomaly_map, batch["roi"])
-        self.detection_trackers["image_auroc"].update_state(tf.reduce_max(truth, axis=(1, 2, 3)),
-                                                            anomaly_score(anomaly_map, self.score_pool))
-        return {name: log_value(tracker) for name, tracker in {**self.trackers, **self.detection_trackers}.items()}
-
-    def _checked(self, data):
-        """`perturbed`, and a note of pictures whose values cannot be meant."""
-        batch = self.perturbed(data)
-        self.count_out_of_range(batch["image"], batch["noisy"])
-        return batch
-
-    def _track(self, batch, terms, objectives):
-        size = tf.cast(tf.shape(batch["image"])[0], tf.float32)
+    def figures(self, terms, objectives):
+        """Eq. 1, and eq. 6 as "loss": the segmentation's part once."""
         generator, segmenter = objectives["generator"], objectives["segmenter"]
-        total = generator if self.objective.segmentation_to_generator else generator + segmenter  # eq. 6
-        for name, value in {**terms, "generator": generator, "loss": total}.items():
-            self.trackers[name].update_state(value, sample_weight=size)
-
-    def predict_step(self, data):
-        """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi"."""
-        batch = inputs.batch_of(data, self.channels, labels_matter=False)
-        self.count_out_of_range(batch["image"])
-        return self(batch["image"], roi=batch.get("roi"))
-
-    def predict_tiled(self, images, tile=None, overlap=None, batch=8) -> Detection:
-        """Detection (NumPy) of pictures (B, H, W, C) of any size, in overlapping tiles that are blended smoothly.
-
-        `tile` is a side or (height, width), by default `image_size`; `overlap` in pixels, by default a quarter of the
-        tile. Memory grows with the picture, not with the number of tiles, of which `batch` are predicted at once.
-        ValueError for a tile that the networks cannot take.
-        """
-        images = inputs.pictures(images, self.channels).numpy()
-        inputs.refuse_out_of_range(inputs.out_of_range(images))
-        tile = self.image_size if tile is None else (tile, tile) if isinstance(tile, int) else tile
-        overlap = min(tile) // 4 if overlap is None else overlap
-        return Detection(*predict_tiled(self.traced, images, tile, overlap, self.score_pool, batch, self.total_stride,
-                                        self.one_size))
+        alone = segmenter is None or self.objective.segmentation_to_generator
+        return {"contextual": self.contextual(terms), "generator": generator,
+                "loss": generator if alone else generator + segmenter}

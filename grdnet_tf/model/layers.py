@@ -21,9 +21,12 @@ def _normalize(batch_norm: bool, synchronized: bool):
 
 
 class ConvBlock(keras.layers.Layer):
-    """Convolution, optional batch norm, LeakyReLU. `stride` 2 halves the size; `up` doubles it instead (transposed)."""
+    """Convolution, optional batch norm, LeakyReLU of `slope` (0: ReLU, None: none).
 
-    def __init__(self, filters, kernel=3, stride=1, up=False, batch_norm=True, synchronized=False, activation=True):
+    `stride` 2 halves the size; `up` doubles it instead (transposed).
+    """
+
+    def __init__(self, filters, kernel=3, stride=1, up=False, batch_norm=True, synchronized=False, slope=SLOPE):
         super().__init__()
         bias = not batch_norm
         if up:  # a kernel of twice the stride covers every output pixel equally often: no checkerboard
@@ -33,32 +36,50 @@ class ConvBlock(keras.layers.Layer):
             self.conv = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=bias,
                                             kernel_initializer="he_normal")
         self.norm = _normalize(batch_norm, synchronized)
-        self.activation = activation
+        self.slope = slope
 
     def call(self, x, training=False):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x, training=training)
-        return tf.nn.leaky_relu(x, SLOPE) if self.activation else x
+        if self.slope is None:
+            return x
+        return tf.nn.leaky_relu(x, self.slope) if self.slope else tf.nn.relu(x)
+
+
+class Activation(keras.layers.Layer):
+    """Optional batch norm, LeakyReLU: what stands before a convolution in ResNet V2, and after the last one."""
+
+    def __init__(self, batch_norm=True, synchronized=False):
+        super().__init__()
+        self.norm = _normalize(batch_norm, synchronized)
+
+    def call(self, x, training=False):
+        return tf.nn.leaky_relu(x if self.norm is None else self.norm(x, training=training), SLOPE)
 
 
 class ResidualBlock(keras.layers.Layer):
     """Two 3x3 ConvBlocks plus the identity, or plus a 1x1 ConvBlock where the shape changes (Fig. 5).
 
     `residual=False` leaves the shortcut out: the vanilla autoencoder of Table 1. `stride` 2 halves, `up` doubles.
+    `pre_activation` (He et al. 2016, ResNet V2): each convolution after its norm and activation; the sum stays linear.
     """
 
-    def __init__(self, filters, stride=1, up=False, project=False, residual=True, batch_norm=True, synchronized=False):
+    def __init__(self, filters, stride=1, up=False, project=False, residual=True, pre_activation=False, batch_norm=True,
+                 synchronized=False):
         super().__init__()
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        plain = dict(batch_norm=False, slope=None) if pre_activation else norm
+        self.enter = Activation(**norm) if pre_activation else None
         self.first = ConvBlock(filters, 3, stride, up, **norm)
-        self.second = ConvBlock(filters, 3, **norm)
+        self.second = ConvBlock(filters, 3, **plain)
         self.stride, self.up, self.residual = stride, up, residual
         projected = residual and (project or up or stride > 1)
-        self.shortcut = ConvBlock(filters, 1, **norm) if projected else None
+        self.shortcut = ConvBlock(filters, 1, **plain) if projected else None
 
     def call(self, x, training=False):
-        y = self.second(self.first(x, training=training), training=training)
+        entered = x if self.enter is None else self.enter(x, training=training)
+        y = self.second(self.first(entered, training=training), training=training)
         if not self.residual:
             return y
         if self.stride > 1:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Sequence, Tuple
 
 import tensorflow as tf
 
-from .layers import ConvBlock, Stage
+from .layers import Activation, ConvBlock, Stage
 
 keras = tf.keras
 
@@ -25,11 +25,13 @@ class Encoder(keras.Model):
     """
 
     def __init__(self, widths: Sequence[int], latent: int, bottleneck="crae", stem=0, blocks=2, residual=True,
-                 batch_norm=True, synchronized=False, name="encoder"):
+                 pre_activation=False, batch_norm=True, synchronized=False, name="encoder"):
         super().__init__(name=name)
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        block = dict(residual=residual, pre_activation=pre_activation, **norm)
         self.stem = ConvBlock(stem, **norm) if stem else None
-        self.stages = [Stage(width, blocks, stride=2, residual=residual, **norm) for width in widths]
+        self.stages = [Stage(width, blocks, stride=2, **block) for width in widths]
+        self.leave = Activation(**norm) if pre_activation else None
         self.flatten = keras.layers.Flatten() if bottleneck == "drae" else None
         self.project = (_full_precision(keras.layers.Dense, latent) if bottleneck == "drae"
                         else _full_precision(keras.layers.Conv2D, latent, 3, padding="same"))
@@ -38,6 +40,8 @@ class Encoder(keras.Model):
         x = images if self.stem is None else self.stem(images, training=training)
         for stage in self.stages:
             x = stage(x, training=training)
+        if self.leave is not None:
+            x = self.leave(x, training=training)
         if self.flatten is not None:
             x = self.flatten(x)
         return self.project(tf.cast(x, tf.float32))
@@ -52,15 +56,17 @@ class Decoder(keras.Model):
     """
 
     def __init__(self, widths: Sequence[int], channels: int, grid: Tuple[int, int], bottleneck="crae", stem=0, blocks=2,
-                 residual=True, batch_norm=True, synchronized=False, name="decoder"):
+                 residual=True, pre_activation=False, batch_norm=True, synchronized=False, name="decoder"):
         super().__init__(name=name)
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
+        block = dict(residual=residual, pre_activation=pre_activation, **norm)
         down = list(widths)
         self.expand = keras.layers.Dense(grid[0] * grid[1] * down[-1]) if bottleneck == "drae" else None
         self.reshape = keras.layers.Reshape((grid[0], grid[1], down[-1])) if bottleneck == "drae" else None
         self.enter = ConvBlock(down[-1], **norm)
         up = down[-2::-1] + ([stem] if stem else [])
-        self.stages = [Stage(width, blocks, up=True, residual=residual, **norm) for width in up]
+        self.stages = [Stage(width, blocks, up=True, **block) for width in up]
+        self.leave = Activation(**norm) if pre_activation else None
         self.subpixel = not stem
         self.paint = _full_precision(keras.layers.Conv2D, channels * (4 if self.subpixel else 1), 3, padding="same")
 
@@ -69,6 +75,8 @@ class Decoder(keras.Model):
         x = self.enter(x, training=training)
         for stage in self.stages:
             x = stage(x, training=training)
+        if self.leave is not None:
+            x = self.leave(x, training=training)
         x = self.paint(tf.cast(x, tf.float32))
         return tf.sigmoid(tf.nn.depth_to_space(x, 2) if self.subpixel else x)
 
@@ -115,10 +123,12 @@ class Discrimination(NamedTuple):
 class Discriminator(keras.Model):
     """Real or generated: one residual stage of stride 2 per width; f(.) is the last stage's output."""
 
-    def __init__(self, widths: Sequence[int], blocks=1, batch_norm=True, synchronized=False, name="discriminator"):
+    def __init__(self, widths: Sequence[int], blocks=1, pre_activation=False, batch_norm=True, synchronized=False,
+                 name="discriminator"):
         super().__init__(name=name)
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
-        self.stages = [Stage(width, blocks, stride=2, **norm) for width in widths]
+        self.stages = [Stage(width, blocks, stride=2, pre_activation=pre_activation, **norm) for width in widths]
+        self.leave = Activation(**norm) if pre_activation else None
         self.pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
         self.judge = _full_precision(keras.layers.Dense, 1)
 
@@ -126,6 +136,8 @@ class Discriminator(keras.Model):
         x = images
         for stage in self.stages:
             x = stage(x, training=training)
+        if self.leave is not None:
+            x = self.leave(x, training=training)
         features = tf.cast(x, tf.float32)
         return Discrimination(features, self.judge(self.pool(features)))
 

@@ -18,3 +18,8 @@ def anomaly_score(anomaly_map, pool=21, roi=None):
     if roi is not None:
         anomaly_map *= tf.cast(roi, tf.float32)
     return tf.reduce_max(pooled(anomaly_map, pool), axis=[1, 2, 3])
+
+
+def residual(images, reconstruction):
+    """The map of a method that has no segmenter: |X - X^|, the mean over channels, (B, H, W, 1) in [0, 1]."""
+    return tf.reduce_mean(tf.abs(images - reconstruction), axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The inference half of a trained GRDNet: no second encoder, no discriminator, batch norm folded into the convolutions.
+"""The inference half of a trained model: only the networks that it needs, batch norm folded into the convolutions.
 
     y = gamma (conv(x) - mean) / sqrt(variance + epsilon) + beta  =  conv'(x) + bias',
     kernel' = kernel s,  bias' = beta - mean s,  s = gamma / sqrt(variance + epsilon), one number an output channel.
@@ -6,22 +6,24 @@
 import numpy as np
 
 from ..compat import all_layers, keras
-from ..model.grdnet import GRDNet
 from ..model.layers import ConvBlock
-
-TRAINING_ONLY = dict(batch_norm=False, synchronized=False, second_encoder=False, discriminator_widths=None)
+from ..model.stepped import SteppedModel
 
 
 def inference_half(model, image_size=None):
-    """A new GRDNet that detects as `model` does, up to rounding, with no more weights than that takes.
+    """A new model that detects as `model` does, up to rounding, with no more weights than that takes.
 
-    `image_size` (H, W), default that of `model`: the size that the new model is for (not with the bottleneck "drae").
-    A detector of baselines/ has no other half; it is made for that size, where it is another.
+    `image_size` (H, W), default that of `model`: the size that the new model is for (not where `one_size`).
+    What is fitted in one pass has no other half; it is made for that size, where it is another.
     """
-    if not isinstance(model, GRDNet):
+    if not isinstance(model, SteppedModel):
         return model if image_size in (None, model.image_size) else model.resized(image_size)
-    plain = GRDNet(**{**model.architecture, **TRAINING_ONLY, "image_size": tuple(image_size or model.image_size)})
+    size = tuple(image_size or model.image_size)
+    plain = type(model)(**{**model.architecture, **model.training_only, "image_size": size})
     for trained, folded in zip(_parts(model), _parts(plain)):
+        if len(trained.weights) == len(folded.weights):  # nothing to fold
+            folded.set_weights(trained.get_weights())
+            continue
         norms = {id(block.conv): block.norm for block in all_layers(trained) if isinstance(block, ConvBlock)}
         for source, target in zip(_weighted(trained), _weighted(folded)):
             target.set_weights(_folded(source, norms.get(id(source))))
@@ -34,9 +36,7 @@ def parameters(model) -> int:
 
 
 def _parts(model):
-    if not isinstance(model, GRDNet):
-        return (model,)
-    return model.generator.encoder, model.generator.decoder, model.segmenter
+    return model.inference_parts() if isinstance(model, SteppedModel) else (model,)
 
 
 def _weighted(network):

@@ -1,19 +1,22 @@
 """From a configuration and checked data to a compiled model and its two data sets: the one place that maps them."""
-import os
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
-from ..config import FITTED, Config
+from ..baselines.draem import DRAEM
+from ..baselines.ganomaly import GANomaly
+from ..config import Config
 from ..data import pipeline
 from ..data.cache import gigabytes_kept
 from ..defects import perturb, sources
 from ..errors import InputError
 from ..model.grdnet import GRDNet
+from ..model.stepped import SteppedModel
 from ..model.weights import restore_networks
+from ..options import FITTED
 from ..storage import read_arrays
 from . import fitted
-from .run_folder import BEST, read_config
+from .run_folder import read_config, weights
 
 keras = tf.keras
 
@@ -21,25 +24,29 @@ keras = tf.keras
 class Run(NamedTuple):
     """A trained run: its resolved configuration and its model with the best weights."""
     config: Config
-    model: GRDNet  # or a detector of baselines/
+    model: SteppedModel  # or what is fitted in one pass
 
 
-def build_model(config) -> GRDNet:
+def build_model(config) -> SteppedModel:
     """The untrained model of a resolved configuration (channels known), under the precision policy in force."""
-    network = config.network if config.loss.adversarial else config.network.replace(discriminator_widths=None)
-    return GRDNet(config.data.image_size, int(config.data.channels), second_encoder=config.loss.encoder > 0,
-                  synchronized=config.train.strategy != "none", **dict(network))
+    size, channels, n = config.data.image_size, int(config.data.channels), config.network
+    common = dict(batch_norm=n.batch_norm, synchronized=config.train.strategy != "none")
+    if config.method == "ganomaly":
+        return GANomaly(size, channels, widths=n.widths, latent=n.latent, discriminator=config.loss.adversarial > 0,
+                        **common)
+    if config.method == "draem":
+        return DRAEM(size, channels, widths=n.widths, segmenter_widths=n.segmenter_widths, score_pool=n.score_pool,
+                     **common)
+    return GRDNet(size, channels, second_encoder=config.loss.encoder > 0,
+                  **{**dict(config.trained_network), **common})
 
 
-def load_run(folder: str) -> Run:
-    """The run in `folder` with the best weights, ready to detect.
+def load_run(folder: str, epoch: Optional[int] = None) -> Run:
+    """The run in `folder` with the best weights, or those kept after `epoch`, ready to detect.
 
     InputError if they are missing, damaged or not finite.
     """
-    config = read_config(folder)
-    path = os.path.join(folder, BEST)
-    if not os.path.isfile(path):
-        raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    config, path = read_config(folder), weights(folder, epoch)
     if config.method in FITTED:
         return Run(config, fitted.load(config, path))
     arrays, _ = read_arrays(path)
@@ -83,9 +90,13 @@ def compile_model(model, config, data) -> int:
 
 
 def _rate(train, steps_per_epoch):
-    """A number, for the plateau to lower, or the cosine with its warm-up, at its lowest from its end on."""
-    if train.schedule == "plateau":
+    """A number, for the plateau to lower; steps; or the cosine with its warm-up, at its lowest from its end on."""
+    if train.schedule == "plateau" or (train.schedule == "steps" and not train.rate_epochs):
         return train.learning_rate
+    if train.schedule == "steps":  # a boundary is the last update of the rate before
+        ends = [epoch * steps_per_epoch - 1 for epoch in sorted(train.rate_epochs)]
+        rates = [train.learning_rate * train.rate_factor**i for i in range(len(ends) + 1)]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(ends, rates)
     total = (train.cosine_epochs or train.epochs) * steps_per_epoch
     warm = {"initial_learning_rate": 0.0, "warmup_target": train.learning_rate, "warmup_steps": train.warmup_steps}
     start = warm if train.warmup_steps else {"initial_learning_rate": train.learning_rate}

@@ -89,7 +89,7 @@ class WeightAverage(keras.callbacks.Callback):
     def __init__(self, model, decay):
         super().__init__()
         self.decay, self.steps = decay, 0
-        self.weights = model.generator.encoder.weights + model.generator.decoder.weights + model.segmenter.weights
+        self.weights = [weight for part in model.inference_parts() for weight in part.weights]
         with model.distribute_strategy.scope():
             self.average = [tf.Variable(np.asarray(w.numpy()), trainable=False) for w in self.weights]
         self.swapped = False
@@ -231,6 +231,31 @@ def strips(panels):
     return np.concatenate(parts, axis=2)
 
 
+def judged_arrays(model, average, epoch):
+    """The weights that a validation judges: the averaged ones where there is an average."""
+    if average:
+        average.swap()
+    arrays = network_arrays(model)
+    if average:
+        average.swap()
+    check_finite(arrays, f"epoch {epoch}")
+    return arrays
+
+
+class KeepEpochs(keras.callbacks.Callback):
+    """Keep the weights after some epochs, counted from 1: `path(epoch)` is the file."""
+
+    def __init__(self, path, epochs, average=None):
+        super().__init__()
+        self.path, self.epochs, self.average = path, epochs, average
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 in self.epochs:
+            path = self.path(epoch + 1)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_arrays(path, judged_arrays(self.model, self.average, epoch + 1), {"epoch": epoch + 1})
+
+
 class Best(keras.callbacks.Callback):
     """Keep the best epoch's weights in `path` by `monitor`; stop after `patience` epochs without a better one.
 
@@ -256,13 +281,8 @@ class Best(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def save(self):
-        if self.average:
-            self.average.swap()
-        arrays = network_arrays(self.model)
-        if self.average:
-            self.average.swap()
-        check_finite(arrays, f"epoch {self.epoch}")
-        write_arrays(self.path, arrays, {"epoch": self.epoch, "monitor": self.monitor, "value": self.value})
+        state = {"epoch": self.epoch, "monitor": self.monitor, "value": self.value}
+        write_arrays(self.path, judged_arrays(self.model, self.average, self.epoch), state)
 
     def state(self):
         return {"value": self.value, "epoch": self.epoch, "wait": self.wait}

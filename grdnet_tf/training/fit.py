@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 def run(config, data, folder: str, go_on: bool) -> int:
     """Train or fit the configuration's method into `folder`; arguments and exit status as of `by_steps`."""
-    method = {"grdnet": by_steps, "padim": fitted.run, "patchcore": fitted.run}[config.method]
+    method = {"grdnet": by_steps, "ganomaly": by_steps, "draem": by_steps, "padim": fitted.run,
+              "patchcore": fitted.run}[config.method]
     with run_folder.locked(run_folder.worker_folder(folder, config)):
         return method(config, data, folder, go_on)
 
@@ -113,6 +114,9 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
         found.append(plateau)
     keeper = resume.ExactResume(os.path.join(folder, run_folder.CHECKPOINTS), steps, parts, signals, average,
                                 train.checkpoint_steps, train.epochs, train.strategy != "multiworker")
+    if train.keep_epochs:
+        found.append(callbacks.KeepEpochs(lambda epoch: run_folder.epoch_weights(folder, epoch), train.keep_epochs,
+                                          average))
     return found + [best, keeper]
 
 

@@ -1,7 +1,7 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
     RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
-        summary.json  calibration.json  evaluation/
+        epochs/000010.npz  summary.json  calibration.json  evaluation/
 """
 import contextlib
 import json
@@ -19,6 +19,24 @@ from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
+
+
+def epoch_weights(folder: str, epoch: int) -> str:
+    """The file of the weights that train.keep_epochs kept after `epoch`."""
+    return os.path.join(folder, "epochs", f"{epoch:06d}.npz")
+
+
+def weights(folder: str, epoch: Optional[int] = None) -> str:
+    """The file of the best weights, or of those kept after `epoch`. InputError where there is none."""
+    path = os.path.join(folder, BEST) if epoch is None else epoch_weights(folder, epoch)
+    if os.path.isfile(path):
+        return path
+    if epoch is None:
+        raise InputError(f"{folder}: no trained weights yet ({BEST} is missing)")
+    kept = os.path.dirname(path)
+    there = sorted(int(name[:-4]) for name in (os.listdir(kept) if os.path.isdir(kept) else ()) if name[:-4].isdigit())
+    raise InputError(f"{folder}: no weights of epoch {epoch}; train.keep_epochs kept "
+                     f"{', '.join(map(str, there)) or 'none'}")
 
 
 def check_new(folder: str) -> None:

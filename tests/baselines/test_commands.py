@@ -12,13 +12,15 @@ from grdnet_tf.serving.selftest import Session
 from grdnet_tf.storage import read_arrays, write_arrays
 from grdnet_tf.training.building import load_run
 
-SMALL = ["--set", "data.image_size=[64,64]", "--set", "data.held_out=0.25", "--set", "features.candidates=300"]
+SMALL = ["--set", "data.image_size=[64,64]", "--set", "data.held_out=0.25"]
+FEW = {"padim": [], "patchcore": ["--set", "features.candidates=300"]}
 
 
 @pytest.fixture(scope="module", params=["padim", "patchcore"])
 def run(request, small_demo, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("fitted") / request.param)
-    assert train.main(["--config", request.param, "--data", small_demo, "--run", folder, *SMALL]) == 0
+    assert train.main(["--config", request.param, "--data", small_demo, "--run", folder, *SMALL,
+                       *FEW[request.param]]) == 0
     return request.param, folder
 
 
@@ -105,12 +107,13 @@ def test_resume_of_a_finished_run_changes_nothing(run, capsys):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--set", "data.crop=[32,32]"], "data.crop does not go with method: padim"),
+    (["--set", "data.crop=[32,32]"], "data.crop = [32, 32] does not go with method: padim, which"),
+    (["--set", "features.coreset=0.5"], "features.coreset = 0.5 does not go with method: padim"),
     (["--strategy", "mirrored"], "train.strategy = mirrored does not go with method: padim"),
     (["--set", "data.image_size=[72,64]"], "72 is not divisible by 16, the largest of features.strides"),
     (["--set", "features.backbone=resnet50"], "resnet50 needs the path of a weights file"),
     (["--set", "features.weights=nowhere.pth"], "nowhere.pth: No such file"),
-    (["--set", "method=paddim"], "method = 'paddim'; expected one of grdnet, padim, patchcore")])
+    (["--set", "method=paddim"], "method = 'paddim'; expected one of grdnet, ganomaly, draem, padim, patchcore")])
 def test_settings_that_do_not_go_together_are_one_line_and_make_no_run(small_demo, tmp_path, capsys, words, said):
     folder = str(tmp_path / "run")
     assert train.main(["--config", "padim", "--data", small_demo, "--run", folder, *words]) == 2
@@ -119,12 +122,13 @@ def test_settings_that_do_not_go_together_are_one_line_and_make_no_run(small_dem
 
 def test_the_method_stands_beside_the_sections_of_a_file(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("base: padim\nmethod: patchcore\nfeatures: {ridge: 0.5}\n", encoding="utf-8")
+    file.write_text("base: padim\nmethod: patchcore\nfeatures: {coreset: 0.5}\n", encoding="utf-8")
     config = configuration.load_config(str(file))
-    assert (config.method, config.features.ridge, config.features.strides) == ("patchcore", 0.5, (8, 16))
+    assert (config.method, config.features.coreset, config.features.strides) == ("patchcore", 0.5, (8, 16))
     assert configuration.load_config().method == "grdnet"
-    other = configuration.replace(config, method="grdnet")
-    assert configuration.differences(config, other) == {"method": ("patchcore", "grdnet")}
+    other = configuration.replace(config, method="grdnet", features__coreset=0.1)
+    assert configuration.differences(config, other) == {"method": ("patchcore", "grdnet"),
+                                                        "features.coreset": (0.5, 0.1)}
     file.write_text(configuration.to_yaml(config), encoding="utf-8")
     assert configuration.load_config(str(file)) == config
 

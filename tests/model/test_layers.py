@@ -27,3 +27,25 @@ def test_the_shortcut_that_halves_is_a_strided_1x1_convolution(filters):
     expected = np.einsum("bhwi,bhwo->io", x[:, ::2, ::2].astype(np.float64), slope)
     np.testing.assert_allclose(gradient[0][0, 0], expected, atol=1e-3)
     np.testing.assert_allclose(gradient[1], slope.sum((0, 1, 2)), atol=1e-3)
+
+
+def test_a_pre_activated_block_adds_to_what_came_in_untouched():
+    """x + conv(act(norm(conv(act(norm(x)))))), each step in NumPy or TensorFlow's own convolution."""
+    tf.keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 8, 4)).astype(np.float32)
+    block = ResidualBlock(4, pre_activation=True)
+    block(x)
+    for norm in (block.enter.norm, block.first.norm):
+        for weight in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+
+    def activated(values, norm):
+        gamma, beta, mean, variance = (np.asarray(w) for w in (norm.gamma, norm.beta, norm.moving_mean,
+                                                               norm.moving_variance))
+        values = gamma * (np.asarray(values) - mean) / np.sqrt(variance + norm.epsilon) + beta
+        return np.where(values > 0, values, SLOPE * values)
+
+    y = np.asarray(tf.nn.conv2d(activated(x, block.enter.norm), block.first.conv.kernel, 1, "SAME"))
+    y = np.asarray(tf.nn.conv2d(activated(y, block.first.norm), block.second.conv.kernel, 1, "SAME"))
+    np.testing.assert_allclose(block(x), x + y, atol=1e-4)

@@ -82,9 +82,25 @@ def test_generator_gradient_is_the_weighted_sum_of_eq_2():
 def test_terms_without_weight_are_not_computed():
     model = tiny(second_encoder=False, discriminator_widths=None)
     model.compile(objective=Loss(adversarial=0.0, encoder=0.0))
-    assert set(model.train_step(batch())) == {"loss", "generator", "l1", "ssim", "segmentation"}
+    assert set(model.train_step(batch())) == {"loss", "generator", "contextual", "l1", "ssim", "segmentation"}
     with pytest.raises(ValueError, match="discriminator_widths"):
         model.compile()
+
+
+def test_the_generator_alone_computes_no_unet():
+    """Neither where there is one, which stays as it is, nor where there is none; eq. 6 without its second term."""
+    objective = Loss(segmentation=0.0, adversarial=0.0, encoder=0.0)
+    for widths in ((4, 8), None):
+        model = tiny(second_encoder=False, discriminator_widths=None, segmenter_widths=widths)
+        model.compile(objective=objective)
+        before = network_arrays(model)
+        logs = {name: float(value) for name, value in model.train_step(batch()).items()}
+        assert set(logs) == {"loss", "generator", "contextual", "l1", "ssim"}
+        assert logs["contextual"] == pytest.approx(logs["l1"] + logs["ssim"], rel=1e-6)
+        assert logs["loss"] == logs["generator"] == pytest.approx(50 * logs["contextual"], rel=1e-6)
+        assert changed(before, network_arrays(model)) == {"generator"}
+    with pytest.raises(ValueError, match="segmenter_widths"):
+        model.compile(objective=Loss(adversarial=0.0, encoder=0.0))
 
 
 # Data, precision, replicas --------------------------------------------------------------------------------------------

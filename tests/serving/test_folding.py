@@ -26,6 +26,26 @@ def test_the_inference_half_detects_as_the_trained_model(options):
     assert folding.parameters(half) == sum(int(np.prod(weight.shape)) for weight in half.weights)
 
 
+def test_norms_before_their_convolutions_stay():
+    trained = random_model(pre_activation=True, blocks=2)
+    half = folding.inference_half(trained)
+    images = selftest.test_pictures(*SIZE, 3)[0] / np.float32(255)
+    for ours, theirs in zip(half(images), trained(images)):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert np.ptp(trained(images).anomaly_map) > 0.01
+    assert half.discriminator is None and half.generator.encoder_hat is None
+
+
+def test_the_generator_alone_is_judged_by_what_it_does_not_redraw():
+    trained = random_model(segmenter_widths=None)
+    images = selftest.test_pictures(*SIZE, 3)[0] / np.float32(255)
+    found, half = trained(images), folding.inference_half(trained)(images)
+    expected = np.abs(images - found.reconstruction.numpy()).mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(found.anomaly_map, expected, atol=1e-6)
+    np.testing.assert_allclose(half.anomaly_map, expected, atol=2e-5)
+    np.testing.assert_allclose(half.score, found.score, atol=2e-5)
+
+
 def test_a_model_knows_every_argument_that_it_was_built_with():
     arguments = set(inspect.signature(GRDNet.__init__).parameters) - {"self", "name", "network"}
     arguments |= set(Network.model_fields)
