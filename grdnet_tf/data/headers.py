@@ -6,6 +6,7 @@ together.
 """
 from __future__ import annotations
 
+import itertools
 import re
 from typing import NamedTuple, Optional
 
@@ -156,10 +157,20 @@ def suspicious(contents: bytes, layout: Layout, pixels: np.ndarray) -> bool:
     """
     data = np.frombuffer(contents, np.uint8)[layout.scan:layout.end]
     parts = data[:len(data) // RUN * RUN].reshape(-1, RUN)
-    grey = (pixels.reshape(*pixels.shape[:2], -1) == 128).all(axis=2)
-    height, width = (side // 8 for side in grey.shape)
-    blocks = grey[:8 * height, :8 * width].reshape(height, 8, width, 8)
-    return layout.several or grey[-1, -1] or blocks.all(axis=(1, 3)).any() or (parts == parts[:, :1]).all(axis=1).any()
+    return bool(layout.several or (pixels[-1, -1] == 128).all() or _grey_block(pixels)
+                or (parts == parts[:, :1]).all(axis=1).any())
+
+
+def _grey_block(pixels):
+    """Whether one of the blocks of 8 x 8 is grey of 128. Pixel by pixel of all blocks: after a few, none is left."""
+    height, width = (side // 8 * 8 for side in pixels.shape[:2])
+    left = np.ones((height // 8, width // 8), bool)
+    for y, x in itertools.product(range(8), repeat=2):
+        grey = pixels[y:height:8, x:width:8] == 128
+        left &= grey if grey.ndim == 2 else grey[..., 0] & grey[..., 1] & grey[..., 2]
+        if not left.any():
+            return False
+    return True
 
 
 def scan_reason(contents: bytes, layout: Layout, decode) -> Optional[str]:
