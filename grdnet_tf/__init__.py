@@ -2,13 +2,17 @@
 
     from grdnet_tf import GRDNet
 """
+import os
 from importlib import import_module
 
+for _library, _silent in (("OPENCV_LOG_LEVEL", "SILENT"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
+    os.environ.setdefault(_library, _silent)  # a damaged file is reported once, by us; read when cv2 is imported
 __version__ = "0.1.0"
 _HOME = {  # public name -> file; imported when asked for, as --help must not wait for TensorFlow
     "GRDNet": "model.grdnet", "Detection": "model.grdnet",                         # the model, and what it gives
     "Network": "options", "Loss": "options", "Noise": "options",                   # what it can be told
     "load_config": "config", "build_model": "training.building", "load_run": "training.building",  # a run
+    "load": "inspection.detector",                                                 # what inspects new pictures
     "InputError": "errors",
 }
 __all__ = [*_HOME, "__version__"]

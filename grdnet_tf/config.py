@@ -16,7 +16,7 @@ from pydantic import Field
 
 from .errors import InputError
 from .kinds import OptionError, Section, choice, expected, option
-from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Train, Validation
+from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Station, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = (os.path.join(HERE, "configs"), os.path.join(os.path.dirname(HERE), "configs"))  # installed; in a checkout
@@ -32,6 +32,7 @@ class Config(Section):
     loss: Loss = Field(default_factory=Loss)
     features: Features = Field(default_factory=Features)
     train: Train = Field(default_factory=Train)
+    station: Station = Field(default_factory=Station)
 
     @property
     def trained_network(self) -> Network:

@@ -43,8 +43,10 @@ def aligned(lines) -> str:
 class Progress:
     """How far a command is: on a terminal one line that is written over, elsewhere a line every ten seconds.
 
-    `progress(done, total)` after every step; nothing is shown of what is over in two seconds.
+    `progress(done, total)` after every step, `total` None where nobody knows it; nothing is shown of what is over in
+    two seconds, nor to those who asked for quiet.
     """
+    quiet = False
     FIRST, EVERY = 2.0, 10.0  # seconds
 
     def __init__(self, what, stream=None, clock=time.monotonic):
@@ -54,13 +56,22 @@ class Progress:
     def __call__(self, done, total):
         now, terminal = self.clock(), self.stream.isatty()
         pause = 0.2 if terminal else self.EVERY
-        if now - self.started < self.FIRST or (done < total and now - self.told < pause):
+        ended = total is not None and done >= total
+        if self.quiet or now - self.started < self.FIRST or (not ended and now - self.told < pause):
             return
         self.told, rate = now, done / (now - self.started)
-        left = f", {_duration((total - done) / rate)} left" if done < total and rate else ""
-        line = f"{done} of {total} {self.what}, {rate:.3g} a second{left}"
-        print(f"\r\033[K{line}" if terminal else line, end="" if terminal and done < total else "\n", file=self.stream,
+        left = f", {_duration((total - done) / rate)} left" if total is not None and not ended and rate else ""
+        of = "" if total is None else f" of {total}"
+        line = f"{done}{of} {self.what}, {rate:.3g} a second{left}"
+        print(f"\r\033[K{line}" if terminal else line, end="" if terminal and not ended else "\n", file=self.stream,
               flush=True)
+        self._open = terminal and not ended
+
+    def close(self):
+        """End the line that is written over, where the work ended before its time."""
+        if getattr(self, "_open", False):
+            print(file=self.stream)
+            self._open = False
 
 
 def watched(things, what, total, size=lambda thing: 1):

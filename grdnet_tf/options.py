@@ -184,6 +184,15 @@ class Features(Section):
     neighbours: whole(1, 1000) = option(9, "PatchCore: b of eq. 7, the score's weight")
 
 
+class Station(Section):
+    """What a run knows of the place where it inspects: kept in RUN/station.yaml, and in each export."""
+    um_per_pixel: Optional[number(1e-6)] = option(None, "micrometres of a pixel of the pictures' files")
+    min_area: whole(1) = option(1, "pixels of the map, of the least region that counts; smaller ones count nowhere")
+    tiles: Optional[Tuple[whole(1, 65536), whole(0, 65536)]] = option(
+        None, "[side, overlap]: pictures are judged at their own size in tiles; null: resized as trained")
+    roi: Optional[str] = option(None, "file with the region where defects matter, for all pictures; a copy is kept")
+
+
 class Train(Section):
     """How long, how fast, and what a run keeps."""
     epochs: whole(1) = option(200, "the paper's (section 8.1)")

@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "grdnet_tf").rglob("*.py"))
 GROUND = "errors compat kinds options ops storage locking console config".split()
 FLOORS = {**dict.fromkeys(GROUND, 0),
           "demo": 1, "defects": 1, "data": 1, "model": 2, "baselines": 3, "training": 4, "evaluation": 4, "report": 5,
-          "serving": 6, "cli": 7, "__main__": 8}
+          "serving": 6, "inspection": 7, "cli": 8, "__main__": 9}
 
 
 def room(path):
@@ -62,7 +62,8 @@ def test_no_two_files_import_each_other():
 
 @pytest.mark.parametrize("modules", [
     ["grdnet_tf", "grdnet_tf.config", "grdnet_tf.cli.main", "grdnet_tf.cli.train", "grdnet_tf.cli.evaluate",
-     "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi"],
+     "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi", "grdnet_tf.cli.predict",
+     "grdnet_tf.inspection.sources", "grdnet_tf.inspection.folder", "grdnet_tf.inspection.watching"],
     [f"grdnet_tf.{room(path)}.{path.stem}" for path in FILES if room(path) in ("report", "demo")],
     ["grdnet_tf.data.records", "grdnet_tf.data.check", "grdnet_tf.data.selection", "grdnet_tf.data.orientation",
      "grdnet_tf.training.prepare", "grdnet_tf.training.run_folder"],

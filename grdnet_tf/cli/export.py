@@ -10,7 +10,7 @@ from ..errors import ExportStopped, InputError
 from ..report import report
 from ..serving import publish, server_files
 from ..storage import read_arrays
-from ..training import good_pictures, run_folder
+from ..training import run_folder
 
 MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
 
@@ -56,6 +56,7 @@ def run(arguments) -> int:
     for batch in batch_sizes if "tftrt" in extra else ():
         publish.free_version(os.path.join(arguments.out, f"{name}_tftrt_b{batch}"), version)
     check_weights(arguments.run)
+    from ..inspection import station
     from ..serving import export
     from ..serving.convert import formats, judge
     from ..training.building import load_run
@@ -64,7 +65,7 @@ def run(arguments) -> int:
     for form in extra:
         formats.FORMATS[form]()
     model = load_run(arguments.run).model
-    thresholds = find_thresholds(arguments.run, config, model, size)
+    thresholds = station.thresholds(arguments.run, config, model, size)
     options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures,
                              config.data.white)
     told = about(arguments.run, config, model)
@@ -136,31 +137,6 @@ def default_name(config):
 def check_weights(run):
     """InputError if the run has no weights yet or they are damaged, before TensorFlow is imported."""
     read_arrays(run_folder.weights(run))
-
-
-def find_thresholds(run, config, model, size):
-    """What is kept with the run; for another size, or where nothing is kept, fitted on the held-out pictures."""
-    from ..evaluation import calibration
-    from ..evaluation.predict import Predictor
-    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
-    from ..model.weights import network_arrays
-    from ..serving import folding
-    from ..storage import fingerprint
-
-    weights, as_trained = fingerprint(network_arrays(model)), size == config.data.image_size
-    kept = calibration.load(run, weights) if as_trained else {}
-    if "image" in kept:
-        return kept
-    good = good_pictures.find(run, config)
-    if not good.records:
-        what = "" if as_trained else " and this size"
-        raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "
-                         f"it held out in {config.data.root}; evaluate.py --run {run} --good DIR fits one")
-    predictor = Predictor(model if as_trained else folding.inference_half(model, size), white=config.data.white)
-    found = calibration.fit(predictor, dict.fromkeys((IMAGE_METHOD, PIXEL_METHOD), (good.records, good.words)))
-    if as_trained and good.keep:
-        calibration.keep(run, found, weights, good.sha256)
-    return found
 
 
 def about(run, config, model):

@@ -7,6 +7,7 @@ from .. import __version__
 COMMANDS = {
     "train": "train on a folder of defect-free pictures",
     "evaluate": "measure a run on labelled pictures, compare runs",
+    "predict": "judge new pictures: files, folders, video, camera, a watched folder",
     "export": "turn a run into a SavedModel for TensorFlow Serving",
     "check": "look a data folder over before training",
     "roi": "draw a region of interest, or let it be proposed",

@@ -96,8 +96,12 @@ def as_pair(image_size):
 
 
 def _pixels(path, channels, white):
-    """((h, w, channels) uint16, float32 of what counts as white). Raises BadImage."""
-    pixels = read_picture(path)
+    """`adapted` of the file. Raises BadImage."""
+    return adapted(read_picture(path), path, channels, white)
+
+
+def adapted(pixels, path, channels, white):
+    """Pixels of `files.read_picture` -> ((h, w, channels) uint16, float32 of what counts as white). BadImage."""
     if pixels.shape[2] > channels:
         raise BadImage(path, "a colour picture where grey is expected; set data.channels to 3")
     peak = white or np.iinfo(pixels.dtype).max

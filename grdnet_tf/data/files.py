@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us; read when cv2 is imported
+import cv2
+import numpy as np
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from ..errors import printable  # noqa: E402
-from . import headers, tiff  # noqa: E402
-from .headers import MAX_PIXELS  # noqa: E402, F401
+from ..errors import printable
+from . import headers, tiff
+from .headers import MAX_PIXELS  # noqa: F401
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",

@@ -68,14 +68,18 @@ def score_axis(good, defective, threshold=None) -> float:
 def score_histogram(good, defective, threshold=None, bins=60) -> str:
     """Scores in [0, 1] of good (upwards) and defective (downwards) images, and the threshold as a line.
 
+    `defective` None: nobody knows which are, all of them point upwards.
+
     Each half is scaled to its own highest bar: what counts is where they overlap, not how many there are. The line
     "tried" is a threshold that is tried in the page. Above it stands the legend.
     """
-    plot, high = WIDE, score_axis(good, defective, threshold)
+    labelled = defective is not None
+    plot, high = WIDE, score_axis(good, defective if labelled else (), threshold)
     parts = _axes(plot, "score", "images", [(value / high, f"{value:.6g}") for value in ticks(high)], ())
-    middle, half = plot.y(0.5), plot.y(0.5) - plot.y(1)
+    middle = plot.y(0.5 if labelled else 0)
+    half = middle - plot.y(1)
     parts.append(_line("frame", plot.left, middle, plot.x(1), middle))
-    for scores, name in ((good, "good"), (defective, "defective")):
+    for scores, name in ((good, "good"), (defective, "defective")) if labelled else ((good, "good"),):
         counts, edges = np.histogram(scores, bins=bins, range=(0, high))
         most, up = max(counts.max(), 1), name == "good"
         for value in ticks(most, 1)[-1:]:
@@ -84,10 +88,13 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
         for count, left, right in zip(counts, edges[:-1], edges[1:]):
             if count:
                 length = 0.92 * half * count / most
-                title = f"{name}: {count} image{'' if count == 1 else 's'}, score {left:.3g} to {right:.3g}"
+                kind, ending = f"{name}: " if labelled else "", "" if count == 1 else "s"
+                title = f"{kind}{count} image{ending}, score {left:.3g} to {right:.3g}"
                 parts.append(_rect(name, plot.x(left / high), middle - length if up else middle,
                                    plot.x(right / high) - plot.x(left / high), length, title))
-    words = [("good", f"{len(good)} good, upwards"), ("defective", f"{len(defective)} defective, downwards")]
+    words = [("good", f"{len(good)} pictures")]
+    if labelled:
+        words = [("good", f"{len(good)} good, upwards"), ("defective", f"{len(defective)} defective, downwards")]
     if threshold is not None:
         at = plot.x(threshold / high)
         parts.append(_line("threshold", at, plot.top, at, plot.y(0)))
@@ -95,7 +102,7 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
     parts += ['<g class="tried">', _line("tried-line", 0, plot.top, 0, plot.y(0)), "</g>"]
     legend = "".join(f'<span><i class="of-{name}"></i>{text}</span> ' for name, text in words)
     return (f'<p class="legend small">{legend}<span class="tried"><i class="of-tried"></i>tried here</span></p>'
-            + _svg(parts, "scores of good and defective images", plot))
+            + _svg(parts, "scores of good and defective images" if labelled else "scores", plot))
 
 
 def bars(rows) -> str:

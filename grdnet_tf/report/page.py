@@ -20,6 +20,7 @@ READINGS = {"": "Whole image", "_roi": "Inside the ROI", "_roi_unmasked": "Insid
 FIGURES = (("image_auroc", "image AUROC"), ("image_ap", "image AP"), ("image_f1_max", "image F1 max"),
            ("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("pixel_f1_max", "pixel F1 max"),
            ("aupro", "AUPRO, FPR ≤ 0.3"), ("aupro_05", "AUPRO, FPR ≤ 0.05"))
+DECISIONS = {"wrong": "misses and false alarms", "miss": "misses", "alarm": "false alarms", "right": "right decisions"}
 
 
 def build(evaluation, embedded) -> str:
@@ -33,9 +34,10 @@ def build(evaluation, embedded) -> str:
             "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()},
             "rows": [[row.score, row.score_roi, row.label, row.label_roi, types.index(row.defect)] for row in rows],
             "intervals": _intervals(rows),
-            "scale": [part.round(3).tolist() for part in (pictures.BELOW, pictures.ABOVE)], "middle": pictures.MIDDLE, "command": _command(report)}
+            **colours(), "command": _command(report)}
     return fill(TEMPLATE, {
-        "title": escape(_last_part(report.get("run"))), "facts": _facts(report),
+        "title": f'GRD-Net evaluation: {escape(_last_part(report.get("run")))}', "facts": _facts(report),
+        "outlines": '<b class="truth">ground truth</b>,', "types": "Type", "decisions": options(DECISIONS),
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in report["warnings"]),
         "switch": "".join(f'<button value="{reading}">{READINGS[reading]}</button>' for reading in readings)
         if len(readings) > 1 else "",
@@ -70,11 +72,32 @@ def table(heads, lines) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def colours() -> dict:
+    """What the page's script colours maps with."""
+    return {"scale": [part.round(3).tolist() for part in (pictures.BELOW, pictures.ABOVE)], "middle": pictures.MIDDLE}
+
+
+def versions() -> list:
+    """["grdnet_tf 0.1.0", "tensorflow 2.15.1"], as far as they are installed."""
+    found = []
+    for name in ("grdnet_tf", "tensorflow"):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:  # run from a checkout
+            continue
+    return found
+
+
 def number(value) -> str:
     """Three digits; what is less than 1 never reads 1."""
     if value is None:
         return "–"
     return f"{math.floor(1000 * value) / 1000 if 0.9995 <= value < 1 else value:.3f}"
+
+
+def options(names) -> str:
+    """{value: text} as options of a choice."""
+    return "".join(f'<option value="{value}">{text}</option>' for value, text in names.items())
 
 
 def _cell(cell):
@@ -105,14 +128,8 @@ def _intervals(rows):
 def _facts(report):
     """Run, data and versions by name: a page that is passed on tells of nobody's disk."""
     data, split = (escape(str(text)) for text in (_last_part(report.get("data")), report.get("split", "")))
-    versions = []
-    for name in ("grdnet_tf", "tensorflow"):
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:  # run from a checkout
-            continue
     return " · ".join([f"data <code>{data}</code>", f"split {split}", f"{report['n_images']} images, "
-                       f"{report['n_defective']} defective", f"{datetime.date.today():%Y-%m-%d}", *versions])
+                       f"{report['n_defective']} defective", f"{datetime.date.today():%Y-%m-%d}", *versions()])
 
 
 def _command(report):

@@ -44,9 +44,12 @@ function counts() {
 function drawLevel() {
   const part = section(), limit = level(), at = stored(), high = Number(part.dataset.high), found = counts();
   const known = limit !== null, tried = known && limit !== at;
-  const say = (name, text) => { part.querySelector(`[data-live="${name}"]`).textContent = text; };
+  const say = (name, text) => {  // pictures without labels have fewer places to say it
+    const spot = part.querySelector(`[data-live="${name}"]`);
+    if (spot) spot.textContent = text;
+  };
   for (const [name, k, n] of [["rejected", found.rejected, found.good], ["missed", found.missed, found.bad]]) {
-    const [low, up] = known && n ? data.intervals[n].map(ends => (100 * ends[k]).toFixed(1)) : [];
+    const [low, up] = known && data.intervals[n] ? data.intervals[n].map(ends => (100 * ends[k]).toFixed(1)) : [];
     say(name, known ? String(k) : "–");
     say(`${name}-share`, known ? percent(k, n) : "–");
     say(`${name}-interval`, known && n ? `(95 %: ${low} to ${up} %)` : "");
@@ -110,10 +113,11 @@ function gradient() {
 function judged(image) {
   const [score, bad] = read(image.score, image.score_roi, image.label, image.label_roi), limit = level();
   const rejected = limit !== null && score > limit;
-  const outcome = limit === null ? "undecided" : bad && !rejected ? "miss" : !bad && rejected ? "alarm" : "right";
+  const outcome = limit === null ? "undecided" : bad === null ? rejected ? "reject" : "accept"
+    : bad && !rejected ? "miss" : !bad && rejected ? "alarm" : "right";
   return {score, bad, rejected, outcome, wrongness: (bad ? -1 : 1) * (score - (limit === null ? data.middle : limit))};
 }
-const WORDS = {miss: "missed", alarm: "false alarm", undecided: "no threshold"};
+const WORDS = {miss: "missed", alarm: "false alarm", undecided: "no threshold", reject: "rejected", accept: "accepted"};
 const ORDERS = {worst: (a, b) => judged(b).wrongness - judged(a).wrongness,
                 high: (a, b) => judged(b).score - judged(a).score,
                 low: (a, b) => judged(a).score - judged(b).score, name: (a, b) => a.name < b.name ? -1 : 1};

@@ -49,8 +49,11 @@ def own_picture(path):
     pixels = read_picture(path)
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
+    return reduced(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+
+
+def reduced(pixels):
+    """(H, W, 3) uint8, its longer side `SIDE` at most."""
     scale = SIDE / max(pixels.shape[:2])
     if scale >= 1:
         return np.ascontiguousarray(pixels)

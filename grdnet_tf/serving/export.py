@@ -14,6 +14,9 @@ from .convert import formats, judge
 from .signatures import write_saved_model
 
 
+TOLD = ("model", "version", "image_size", "channels", "score_pool", "thresholds", "white")  # by `described`
+
+
 class Options(NamedTuple):
     """What is written, beside the SavedModel in float32, which always is."""
     image_size: Optional[Tuple[int, int]] = None  # (H, W) of the served pictures, default that of the model
@@ -44,15 +47,14 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
     def write(folder):
         offered = _write_checked(folder, model, half, thresholds, options, source)
         _warm_up(folder, name, version, half, offered)
-        content = {"model": name, "version": version, "image_size": list(half.image_size), "channels": half.channels,
-                   "parameters": folding.parameters(half), "thresholds": thresholds, "max_pixels": options.max_pixels,
-                   "white": options.white,
+        told = described(name, version, half, thresholds, options)
+        content = {**told, "parameters": folding.parameters(half), "max_pixels": options.max_pixels,
                    "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
                                   for key, signature in offered.items()},
                    "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE},
                    **(about or {})}
         if "onnx" in options.formats:
-            content["onnx"] = formats.to_onnx(folder, half, thresholds, options.precision, options.pictures)
+            content["onnx"] = formats.to_onnx(folder, half, thresholds, options.precision, options.pictures, told)
         return content
 
     def write_engine(batch):
@@ -74,6 +76,12 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
     targets = {os.path.join(out, name): write}
     targets.update((os.path.join(out, engine), write_engine(batch)) for engine, batch in engines.items())
     return publish.publish(version, targets, write_beside)
+
+
+def described(name, version, half, thresholds, options) -> dict:
+    """What whoever uses the model must know: of the manifest, and of the ONNX file by itself."""
+    return dict(zip(TOLD, (name, version, list(half.image_size), half.channels, half.score_pool, thresholds,
+                           options.white)))
 
 
 def engine_name(name, batch):

@@ -82,6 +82,8 @@ def test_onnx_in_half_precision_is_judged_and_listed(trained, small_demo, tmp_pa
     assert export.main([*flags, "--out", str(tmp_path / "out")]) == 0
     assert "trtexec --onnx=" in capsys.readouterr().out
     manifest = publish.verify(str(tmp_path / "out" / "vials" / "1"))
+    told = onnx.Runtime(str(tmp_path / "out" / "vials" / "1" / "onnx" / "model.onnx")).metadata()[onnx.METADATA]
+    assert {key: manifest[key] for key in json.loads(told)} == json.loads(told) and "white" in told
     assert "onnx/model.onnx" in manifest["files"] and manifest["onnx"]["precision"] == "fp16"
     assert manifest["onnx"]["gate"]["pictures"] == 16 and manifest["onnx"]["gate"]["largest_score_difference"] > 0
     images = selftest.test_pictures(32, 48, 3)[0] / np.float32(255)

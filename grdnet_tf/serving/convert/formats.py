@@ -11,11 +11,14 @@ FORMATS = {"onnx": onnx.require, "tftrt": tensorrt.require}  # what must be ther
 ONNX = os.path.join("onnx", "model.onnx")  # within a version
 
 
-def to_onnx(folder, model, thresholds, precision, pictures) -> dict:
-    """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included."""
+def to_onnx(folder, model, thresholds, precision, pictures, told=None) -> dict:
+    """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included.
+
+    `told`: what the file says of itself.
+    """
     path = os.path.join(folder, ONNX)
     told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures),
-                      thresholds["image"]["value"])
+                      thresholds["image"]["value"], told)
     runtime = onnx.Runtime(path)
     gate = judged(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
     return dict(told, gate=gate)

@@ -4,6 +4,7 @@ Input `images` (batch, H, W, C) float32 in [0, 1], any batch; outputs as of serv
 Keras' own exporter is tf2onnx too, and is there on Keras 3 only.
 """
 import contextlib
+import json
 import os
 import shlex
 
@@ -16,6 +17,7 @@ from . import graphs, onnx_precision
 SIGNATURE = "serving_default"
 OPSET = 17         # TensorRT 8.6 and later read it
 TOLERANCE = 1e-4   # of score and map, against the SavedModel
+METADATA = "grdnet"  # of the file: JSON of what it was made for, as in the manifest
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 
 
@@ -29,13 +31,14 @@ def require() -> None:
                          "pip install '.[onnx]'")
 
 
-def write(saved_model: str, path: str, precision="fp32", pictures=None, threshold=None) -> dict:
+def write(saved_model: str, path: str, precision="fp32", pictures=None, threshold=None, told=None) -> dict:
     """Write `saved_model` as ONNX to `path`; the fp32 form is compared with the SavedModel first.
 
     Args:
       precision: "fp32"; "fp16" or "int8": the networks in it, what makes the score of the map in float32.
       pictures: (N, H, W, C) float32 good pictures that int8 is calibrated on.
       threshold: of the decision, see `parity`.
+      told: plain data that the file says of itself, under `METADATA`.
 
     Returns: {"largest_difference": {"score": of the fp32 form, "anomaly_map": ...}, "opset": ..., "precision": ...}.
     Raises: ExportStopped where it cannot be converted or does not answer as the SavedModel does; OSError.
@@ -50,6 +53,8 @@ def write(saved_model: str, path: str, precision="fp32", pictures=None, threshol
         elif precision == "int8":
             model = onnx_precision.int8(model, pictures)
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    if told is not None:
+        model.metadata_props.add(key=METADATA, value=json.dumps(told))
     with stopping("ONNX: cannot be written"):
         onnx.checker.check_model(model)
         onnx.save(model, path)
@@ -117,6 +122,10 @@ class Runtime:
             source = model if isinstance(model, str) else model.SerializeToString()
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def metadata(self) -> dict:
+        """What the file says of itself, {name: text}."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def run(self, images) -> dict:
         with stopping("ONNX Runtime cannot run the model"):

@@ -1,0 +1,170 @@
+"""`grdnet_tf.load`: pictures of any size in, `Result`s out, in order; files are decoded while the model works."""
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Iterable, Iterator, List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from ..data import decoding
+from ..data import roi as rois
+from ..data.files import BadImage
+from ..data.regions import resized
+from ..evaluation.regions import describe, label_found
+from ..model.scoring import anomaly_score
+from . import engines, sources
+from .result import Result, in_file
+
+AHEAD = 3  # batches that are decoded or waiting at most: what bounds the memory
+
+
+def load(path, batch: int = 8, roi: Optional[str] = None) -> "Detector":
+    """A detector of a run folder, an exported SavedModel or an ONNX file.
+
+        detector = grdnet_tf.load("runs/pill")
+        found = detector.predict("new/")
+        found[0].show()
+
+    Args:
+      path: RUN; an export's DIR/<name>/<version>, DIR/<name> for the newest one; a .onnx file that was exported.
+      batch: pictures at once.
+      roi: a file with a region of interest for all pictures, instead of the station's; "none": the whole picture.
+
+    Raises: InputError for what cannot be used.
+    """
+    return Detector(engines.load(path, batch, roi))
+
+
+class Detector:
+    """`predict` for some pictures, `stream` for any number of them.
+
+    Attributes:
+      name, image_size (H, W), channels: of the model.
+      threshold: a picture whose score is above it is rejected.
+      station: `options.Station`.
+    """
+
+    def __init__(self, engine: engines.Engine):
+        self.engine, self.station, self.name = engine, engine.station, engine.name
+        model = engine.predictor.model
+        self.image_size, self.channels, self.pool = tuple(model.image_size), model.channels, engine.predictor.pool
+        kind = "_roi" if engine.roi is not None and "image_roi" in engine.thresholds else ""
+        self.threshold = float(engine.thresholds["image" + kind]["value"])
+        self.level = float(engine.thresholds["pixel" + kind]["value"])
+        self._fit = tf.function(self._resized, input_signature=[
+            tf.TensorSpec((None, None, self.channels), tf.uint16), tf.TensorSpec((), tf.float32)])
+        self._region = lru_cache(maxsize=8)(self._region)
+
+    def predict(self, pictures) -> List[Result]:
+        """Results of paths (folders and globs too), arrays, or a list of both, in order.
+
+        Arrays are RGB or grey: (H, W), (H, W, 1 or 3), or (N, H, W, C); uint8, uint16 or floats in [0, 1].
+        A file that cannot be used is a result with the verdict "unreadable"; InputError for what names nothing.
+        """
+        return [result.forget_pixels() if isinstance(result.path, str) and "#" not in result.path else result
+                for result in self.stream(sources.given(pictures))]
+
+    def stream(self, items: Iterable[Optional[sources.Item]], ahead: int = AHEAD) -> Iterator[Result]:
+        """Results of `sources.Item`s as they come, in order; at None those that are waiting are judged.
+
+        Args:
+          ahead: batches that are decoded, or wait, at most.
+        """
+        batch, waiting = self.engine.predictor.batch, deque()
+        with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:  # decoding lets go of Python's lock
+            try:
+                for item in items:
+                    if item is not None:
+                        waiting.append(pool.submit(self._prepare, item))
+                    while len(waiting) >= (ahead * batch if item is not None else 1):
+                        yield from self._judge([waiting.popleft().result() for _ in range(min(batch, len(waiting)))])
+                while waiting:
+                    yield from self._judge([waiting.popleft().result() for _ in range(min(batch, len(waiting)))])
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _prepare(self, item):
+        """The picture as the model gets it, and its ROI in that size; or why it cannot be used."""
+        try:
+            pixels = item.read()
+            white = 0 if item.pixels is not None and item.pixels.dtype == np.uint16 else self.engine.white
+            if white > 255 and pixels.itemsize == 1 and item.pixels is not None:
+                white = 0  # a frame or an array of 8 bit
+            adapted, peak = decoding.adapted(pixels, item.path, self.channels, white)
+            if self.engine.predictor.tiles is None:
+                image = self._fit(adapted, peak).numpy()
+            else:
+                image = adapted.astype(np.float32) / peak
+            roi = None if self.engine.roi is None else self._region(pixels.shape[:2], image.shape[:2])
+            return _Prepared(item, pixels, image, roi, white)
+        except BadImage as bad:
+            return _Prepared(item, reason=bad.reason if str(bad.path) == item.path else str(bad))
+        except MemoryError:
+            return _Prepared(item, reason="does not fit into memory")
+
+    def _resized(self, pixels, peak):
+        with tf.device("CPU:0"):
+            return decoding.resize(tf.cast(pixels, tf.float32), self.image_size, self.channels) / peak
+
+    def _region(self, size, shown):
+        """(h, w) bool of the ROI for a picture of `size`, as the map has it. BadImage."""
+        region = rois.read_roi(self.engine.roi, size)
+        if region.shape != size:
+            raise BadImage(self.engine.roi, f"the ROI is {region.shape[1]} x {region.shape[0]}, the picture "
+                                            f"{size[1]} x {size[0]}")
+        return resized(np.ascontiguousarray(region), shown) > 0
+
+    def _judge(self, prepared):
+        sound = [one for one in prepared if one.reason is None]
+        if self.engine.predictor.tiles is None:
+            groups = [sound] if sound else []
+        else:
+            groups = [[one] for one in sound]  # each of its own size
+        judged = {}
+        for group in groups:
+            for one, small, score in zip(group, *self._detect(group)):
+                judged[id(one)] = self._result(one, small, score)
+        return [judged.get(id(one)) or _result(one.item, reason=one.reason) for one in prepared]
+
+    def _detect(self, group):
+        """((N, h, w) maps, (N,) scores) of pictures of one size, cut by their ROI."""
+        images, predictor = np.stack([one.image for one in group]), self.engine.predictor
+        cut = None
+        if group[0].roi is not None:
+            cut = np.stack([one.roi for one in group])[..., None].astype(np.float32)
+        inside = () if cut is None or self.pool or predictor.tiles else (cut,)  # a score that is not the map's maximum
+        _, maps, scores = predictor.predict(images, *inside)
+        maps, scores = np.asarray(maps, np.float32), np.asarray(scores, np.float32)
+        if cut is not None and not inside:
+            maps = maps * cut
+            scores = np.asarray(anomaly_score(maps, self.pool))
+        return maps[..., 0], scores
+
+    def _result(self, one, small, score):
+        size = one.pixels.shape[:2]
+        known = dict(pixels=one.pixels, size=size, um_per_pixel=self.station.um_per_pixel, white=one.white,
+                     threshold=self.threshold, level=self.level, min_area=self.station.min_area)
+        if not (small.min() >= 0 and small.max() <= 1 and 0 <= score <= 1):
+            return _result(one.item, reason="the model gives no map of numbers from 0 to 1 for it")
+        found = []
+        if score > self.threshold:
+            labels = label_found(small, self.level, self.station.min_area)
+            um = self.station.um_per_pixel
+            found = [in_file(region, small.shape, size, um) for region in describe(labels, small)]
+        return _result(one.item, score=float(score), regions=found, small_map=small, **known)
+
+
+def _result(item, **found):
+    return Result(item.path, name=item.name, stamp=item.stamp, **found)
+
+
+class _Prepared(NamedTuple):
+    item: sources.Item
+    pixels: Optional[np.ndarray] = None  # as the file has them
+    image: Optional[np.ndarray] = None   # (h, w, C) float32 in [0, 1], as the model gets it
+    roi: Optional[np.ndarray] = None     # (h, w) bool
+    white: int = 0
+    reason: Optional[str] = None

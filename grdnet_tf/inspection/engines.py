@@ -1,0 +1,192 @@
+"""A run, an exported SavedModel, an ONNX file: each as something that gives maps and scores, with all that it knows.
+
+Of a run the model is the one that `grdnet evaluate` measures. An export says in its manifest, and an ONNX file in its
+metadata, what it was made for: neither needs the run.
+"""
+import glob
+import json
+import os
+from typing import NamedTuple, Optional
+
+import tensorflow as tf
+
+from ..data import roi as rois
+from ..errors import InputError
+from ..evaluation.predict import Predictor
+from ..kinds import OptionError
+from ..model.grdnet import Detection
+from ..options import Station
+from ..serving import publish
+from ..serving.convert import onnx
+
+RUN = "config.yaml"
+
+
+class Engine(NamedTuple):
+    """`predictor` with its own model; `thresholds` as of calibration; `white`: data.white; `station`; the drawn ROI."""
+    predictor: Predictor
+    thresholds: dict
+    white: int
+    station: Station
+    roi: Optional[rois.Source]
+    name: str
+
+
+def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
+    """The engine of a run folder, of an export (a version, or the newest of a model), or of a .onnx file.
+
+    Args:
+      batch: pictures at once.
+      roi: a file with a region for all pictures, instead of the station's own; "none": the whole picture.
+
+    Raises: InputError.
+    """
+    path = os.fspath(path)
+    if path.endswith(".onnx"):
+        engine = _from_onnx(path, batch)
+    elif os.path.isfile(os.path.join(path, RUN)):
+        engine = _from_run(path, batch)
+    else:
+        engine = _from_export(_version(path), batch)
+    if not {"image", "pixel"} <= set(engine.thresholds):
+        raise InputError(f"{path}: no threshold: nothing can be judged")
+    if roi is not None:
+        engine = engine._replace(roi=None if roi == "none" else region(roi))
+    if engine.roi is not None and engine.predictor.pool is None and isinstance(engine.predictor.model, _Onnx):
+        raise InputError(f"{path}: this ONNX file takes no region of interest; use the SavedModel beside it")
+    return engine
+
+
+def region(path: str) -> rois.Source:
+    """A ROI for whatever picture comes: a picture file, or a drawing whose shapes are for all pictures."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file; expected a region of interest")
+    if not path.lower().endswith(rois.DRAWN):
+        return path
+    drawn = rois.read(path)
+    if any(shape.pictures != rois.ALL for shape in drawn.shapes) or not drawn.shapes:
+        raise InputError(f"{path}: expected shapes for all pictures, not for some by their names")
+    return rois.Region(path, drawn.shapes)
+
+
+def _from_run(folder, batch):
+    from ..training.building import load_run  # not at the top: a station with an export has no use for it
+    from . import station
+
+    config, model = load_run(folder)
+    settings = station.read(folder, config)
+    predictor = Predictor(model, batch, settings.tiles, config.data.white)
+    source = None if settings.roi is None else region(os.path.join(folder, settings.roi))
+    return Engine(predictor, station.thresholds(folder, config, model), config.data.white, settings, source,
+                  os.path.basename(os.path.abspath(folder)))
+
+
+def _from_export(folder, batch):
+    told = _told(os.path.join(folder, publish.MANIFEST))
+    try:
+        loaded = tf.saved_model.load(folder)
+        model = _SavedModel(loaded, told)
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise InputError(f"{folder}: no SavedModel that can be loaded: {_first_line(error)}") from None
+    return _engine(model, told, folder, batch)
+
+
+def _from_onnx(path, batch):
+    onnx.require()
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file")
+    try:
+        runtime = onnx.Runtime(path)
+    except Exception as error:  # onnxruntime's classes have no common one
+        raise InputError(f"{path}: no ONNX file that can be loaded: {_first_line(error)}") from None
+    text = runtime.metadata().get(onnx.METADATA)
+    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(path))), publish.MANIFEST)
+    if text is None and not os.path.isfile(beside):
+        raise InputError(f"{path}: does not say what it was made for; `grdnet export` writes files that do")
+    told = _told(beside) if text is None else json.loads(text)
+    return _engine(_Onnx(runtime, told), told, os.path.dirname(beside), batch)
+
+
+def _engine(model, told, folder, batch):
+    try:
+        settings = Station(**told.get("station", {}))
+    except OptionError as error:
+        raise InputError(f"{folder}: damaged: {error}") from None
+    predictor = Predictor(model, batch, settings.tiles, told["white"])
+    source = None if settings.roi is None else region(os.path.join(folder, settings.roi))
+    return Engine(predictor, told["thresholds"], told["white"], settings, source, told["model"])
+
+
+def _version(path):
+    """The folder of the version that is meant: itself, or the newest of a model's folder, or of the only model."""
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        return path
+    models = [path, *sorted(glob.glob(os.path.join(glob.escape(path), "*")))]
+    versions = {folder: sorted((int(name) for name in os.listdir(folder) if name.isdecimal()
+                                and os.path.isfile(os.path.join(folder, name, "saved_model.pb"))), reverse=True)
+                for folder in models if os.path.isdir(folder)}
+    found = [os.path.join(folder, str(numbers[0])) for folder, numbers in versions.items() if numbers]
+    if len(found) > 1:
+        raise InputError(f"{path}: several models; name one of " + ", ".join(os.path.dirname(one) for one in found))
+    if not found:
+        raise InputError(f"{path}: neither a run, nor an export, nor an ONNX file")
+    return found[0]
+
+
+def _told(path):
+    """What a manifest says."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.load(stream)
+        if not {"thresholds", "white", "image_size", "channels", "model"} <= set(found):
+            raise ValueError
+        return found
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; an export is copied as a whole") from None
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{path}: damaged") from None
+
+
+class _Exported:
+    """What `Predictor` asks of a model."""
+    one_size, total_stride = True, 1
+
+    def __init__(self, told):
+        self.image_size, self.channels, self.name = tuple(told["image_size"]), told["channels"], "this export"
+        self.score_pool = told["score_pool"] if "score_pool" in told else _pool(told["config"])
+
+
+def _pool(config):
+    """Of a manifest from before it was said there."""
+    return {"grdnet": config["network"]["score_pool"], "padim": 1, "patchcore": None}[config["method"]]
+
+
+class _SavedModel(_Exported):
+    def __init__(self, loaded, told):
+        super().__init__(told)
+        self._kept = loaded  # its variables live as long as it does
+        self._detect, self._inside = loaded.signatures["serving_default"], loaded.signatures["serve_roi"]
+
+    def __call__(self, images, roi=None, training=False):
+        found = self._detect(images=images) if roi is None else self._inside(images=images, roi=roi)
+        return Detection(None, found["anomaly_map"], found["score"])
+
+
+class _Onnx(_Exported):
+    def __init__(self, runtime, told):
+        super().__init__(told)
+        self._runtime = runtime
+
+    def __call__(self, images, training=False):
+        def run(values):
+            found = self._runtime.run(values)
+            return found["anomaly_map"], found["score"]
+
+        anomaly_map, score = tf.numpy_function(run, [images], [tf.float32, tf.float32])
+        anomaly_map = tf.ensure_shape(anomaly_map, (None, *images.shape[1:3], 1))
+        return Detection(None, anomaly_map, tf.ensure_shape(score, (None,)))
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+

@@ -1,0 +1,101 @@
+"""The detector's stream without a trained model: order, bounded memory, one bad picture among good ones."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation.predict import Predictor
+from grdnet_tf.inspection import engines, sources
+from grdnet_tf.inspection.detector import Detector
+from grdnet_tf.model.grdnet import Detection
+from grdnet_tf.options import Station
+
+
+class Brightness:
+    """A detector whose map is the picture's own brightness."""
+    image_size, channels, score_pool, total_stride, one_size, name = (8, 8), 3, 1, 1, False, "brightness"
+
+    def __call__(self, images, roi=None, training=False):
+        return Detection(None, images[..., :1], tf.reduce_max(images[..., :1], [1, 2, 3]))
+
+
+def detector(batch=4, white=0, **station):
+    station = Station(**station)
+    thresholds = {"image": {"value": 0.5}, "pixel": {"value": 0.5}}
+    predictor = Predictor(Brightness(), batch, station.tiles, white)
+    return Detector(engines.Engine(predictor, thresholds, white, station, None, "brightness"))
+
+
+def picture(level, size=(16, 24), spot=None):
+    pixels = np.full((*size, 3), level, np.uint8)
+    if spot:
+        pixels[spot] = 255
+    return pixels
+
+
+def test_results_come_in_order_and_no_more_is_read_than_fits():
+    read = []
+
+    def items():
+        for number in range(100):
+            read.append(number)
+            yield sources.Item(f"{number}", f"{number}", picture(number))
+
+    for number, result in enumerate(detector().stream(items(), ahead=2)):
+        assert result.path == str(number) and result.score == pytest.approx(number / 255, abs=1e-6)
+        assert len(read) <= number + 1 + 2 * 4
+    assert len(read) == 100
+
+
+def test_at_a_pause_what_waits_is_judged():
+    def items():
+        yield sources.Item("a", "a", picture(10))
+        yield None
+        assert seen == ["a"]
+        yield sources.Item("b", "b", picture(10))
+
+    seen = []
+    for result in detector().stream(items()):
+        seen.append(result.path)
+    assert seen == ["a", "b"]
+
+
+def test_a_region_in_pixels_of_the_file_and_in_um():
+    result, = detector(um_per_pixel=10.0).predict(picture(0, spot=np.s_[4:8, 12:18]))
+    region, = result.regions
+    assert result.verdict == "rejected" and region.box == (4, 12, 8, 18) and region.area == 24
+    assert (region.area_um2, result.as_dict()["regions"][0]["box_um"]["right"]) == (2400.0, 180.0)
+
+
+def test_tiles_see_the_picture_at_its_own_size():
+    pixels = picture(0, (20, 30), np.s_[10:11, 20:21])
+    small, = detector().predict(pixels)
+    tiled, = detector(tiles=(8, 2)).predict(pixels)
+    assert small.score < 0.5 < tiled.score and tiled.small_map.shape == (20, 30)
+    assert [region.box for region in tiled.regions] == [(10, 20, 11, 21)]
+
+
+def test_white_is_that_of_the_run_for_files_only(tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 1023, np.uint16))
+    model = detector(white=4095)
+    assert model.predict(str(tmp_path / "a.png"))[0].score == pytest.approx(1023 / 4095, abs=1e-4)
+    assert model.predict(np.full((8, 8, 3), 0.25, np.float32))[0].score == pytest.approx(0.25, abs=1e-4)
+    assert model.predict(np.full((8, 8, 3), 51, np.uint8))[0].score == pytest.approx(0.2, abs=1e-4)
+
+
+@pytest.mark.parametrize("array, words", [
+    (np.zeros((4, 4, 2), np.uint8), "shape"), (np.full((4, 4, 3), np.nan), "outside"),
+    (np.zeros((4, 4), np.int32), "int32")])
+def test_arrays_that_are_no_pictures(array, words):
+    with pytest.raises(InputError, match=words):
+        detector().predict([array])
+
+
+def test_a_stream_can_be_closed_before_its_end():
+    stream = detector().stream(sources.Item(str(n), str(n), picture(n)) for n in range(50))
+    assert next(stream).path == "0"
+    stream.close()
+    with pytest.raises(StopIteration):
+        next(stream)

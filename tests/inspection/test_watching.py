@@ -1,0 +1,86 @@
+"""The watched folder by a clock of its own: when a file counts as whole, and that each comes once."""
+import os
+
+import cv2
+import numpy as np
+
+from grdnet_tf.inspection import sources
+from grdnet_tf.inspection.watching import watch
+
+CONTENT = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8))[1].tobytes()
+
+
+class Line:
+    """A camera and the one who watches: `acts[n]` happens after the n-th look, a second later."""
+
+    def __init__(self, folder, acts, looks, known=(), patience=4.0):
+        self.now, self.acts, self.found = 0.0, acts, []
+        items = watch(str(folder), known.__contains__, every=1.0, patience=patience, clock=lambda: self.now,
+                      sleep=self.sleep)
+        look = 0
+        for item in items:
+            if item is None:
+                look += 1
+                if look > looks:
+                    break
+            else:
+                self.found.append((look, item.name))
+
+    def sleep(self, seconds):
+        self.now += seconds
+        act = self.acts.pop(0) if self.acts else None
+        if act:
+            act()
+
+
+def write(path, share=1.0, when=1):
+    def act():
+        path.write_bytes(CONTENT[:int(share * len(CONTENT))])
+        os.utime(path, ns=(when, when))
+    return act
+
+
+def test_a_file_is_taken_at_the_second_look_that_finds_it_the_same(tmp_path):
+    acts = [write(tmp_path / "a.png"), None, write(tmp_path / "b.png", 0.5), write(tmp_path / "b.png", 0.8), None,
+            write(tmp_path / "b.png")]
+    assert Line(tmp_path, acts, 10).found == [(2, "a.png"), (7, "b.png")]
+
+
+def test_what_stays_unreadable_is_taken_once_patience_ends(tmp_path):
+    line = Line(tmp_path, [write(tmp_path / "a.png", 0.5)], 12)
+    assert line.found == [(5, "a.png")]  # at 1 it is there, unchanged for 4 seconds at 5
+
+
+def test_a_picture_that_is_written_anew_is_another_one_and_others_are_not(tmp_path):
+    acts = [write(tmp_path / "a.png"), None, None, write(tmp_path / "a.png", when=2), None, (tmp_path / "a.png").unlink]
+    assert Line(tmp_path, acts, 12).found == [(2, "a.png"), (5, "a.png")]
+
+
+def test_what_was_judged_before_and_what_is_no_picture_is_left(tmp_path):
+    for name in ("a.png", "b.png", ".hidden.png", "notes.txt", "part.png.tmp"):
+        write(tmp_path / name)()
+    known = {(str(tmp_path / "a.png"), 1, len(CONTENT))}
+    assert Line(tmp_path, [], 5, known).found == [(1, "b.png")]
+
+
+def test_the_end_comes_after_an_idle_time(tmp_path):
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    write(tmp_path / "a.png")()
+    items = list(watch(str(tmp_path), every=1.0, idle=5.0, clock=lambda: now[0], sleep=sleep))
+    assert [item.name for item in items if item] == ["a.png"] and now[0] == 7.0
+
+
+def test_lines_give_a_pause_when_nothing_comes(tmp_path):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stream:
+        items = sources.lines(stream)
+        assert next(items) is None
+        os.write(writing, b"a/b.png\n")
+        found = [next(items) for _ in range(3)]
+        os.close(writing)
+        assert [one.name for one in found if one] == ["b.png"]
+        assert [item for item in items if item] == []
