@@ -81,9 +81,13 @@ def flat(config: Config) -> Dict[str, Any]:
                                         for key, value in getattr(config, section)}}
 
 
-def to_yaml(config: Config) -> str:
-    """The whole configuration as YAML that `load_config` reads back to an equal one; it needs no base."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+def to_yaml(config: Config, without: Sequence[str] = ()) -> str:
+    """The whole configuration as YAML that `load_config` reads back to an equal one; it needs no base.
+
+    `without`: sections that are left out.
+    """
+    content = config.model_dump(mode="json", exclude=set(without))
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
 
 
 def find(file: str) -> str:

@@ -1,20 +1,33 @@
 """What every command prints alike, and how it ends. No TensorFlow."""
+import importlib.abc
+import importlib.util
 import logging
+import os
+import re
 import sys
+import tempfile
 import time
 
 from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of TensorFlow: whoever sets it gets all lines of that level, those of its start too
+_STARTING = re.compile(rb"""WARNING: All\ log\ messages\ before\ absl | [IWE]\d{4}\ \d\d:\d\d:\d+
+                           | \d{4}-\d\d-\d\d\ \d\d:\d\d:\d\d\.\d+:\ [IWE]\  | To\ enable\ the\ following""", re.VERBOSE)
 
-def ended(action) -> int:
+
+def ended(action, quiet=False) -> int:
     """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
 
-    A file that the system refuses is the user's to mend; 130 after Ctrl-C.
+    A file that the system refuses is the user's to mend; 130 after Ctrl-C. `quiet`: no progress, warnings and errors
+    alone.
     """
+    hush_tensorflow()
+    Progress.quiet = quiet
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("grdnet_tf").setLevel(logging.WARNING if quiet else logging.NOTSET)
     for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
@@ -31,6 +44,43 @@ def ended(action) -> int:
     except KeyboardInterrupt as error:  # a run that has saved itself says at which step, and which signal it was
         print(f"stopped: {error}" if str(error) else "stopped: interrupted", file=sys.stderr)
         return getattr(error, "status", 130)
+
+
+class _Hush(importlib.abc.MetaPathFinder):
+    """Lets the first import of TensorFlow pass without what it says of itself: without a GPU, in E lines too."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            run = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _hushed(run, module)
+        return spec
+
+
+def hush_tensorflow() -> None:
+    """None of TensorFlow's lines at its start, and of later ones errors alone, unless the user has set a level."""
+    if LEVEL not in os.environ and "tensorflow" not in sys.modules:
+        os.environ[LEVEL] = "2"
+        sys.meta_path.insert(0, _Hush())
+
+
+def _hushed(run, module):
+    """`run(module)`; of what it writes to the error stream, by whatever library, only what is no line of a start."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        stream = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            run(module)
+        finally:
+            sys.stderr.flush()
+            os.dup2(stream, 2)
+            kept.seek(0)
+            os.write(stream, b"".join(line for line in kept if not _STARTING.match(line)))
+            os.close(stream)
 
 
 def aligned(lines) -> str:

@@ -187,10 +187,11 @@ class Features(Section):
 class Station(Section):
     """What a run knows of the place where it inspects: kept in RUN/station.yaml, and in each export."""
     um_per_pixel: Optional[number(1e-6)] = option(None, "micrometres of a pixel of the pictures' files")
-    min_area: whole(1) = option(1, "pixels of the map, of the least region that counts; smaller ones count nowhere")
+    min_area: whole(1) = option(1, "pixels of the map, of the least region that counts")
     tiles: Optional[Tuple[whole(1, 65536), whole(0, 65536)]] = option(
-        None, "[side, overlap]: pictures are judged at their own size in tiles; null: resized as trained")
-    roi: Optional[str] = option(None, "file with the region where defects matter, for all pictures; a copy is kept")
+        None, "[side, overlap]: judged at their own size, in tiles; null: resized as trained")
+    roi: Optional[str] = option(None, "file with the region where defects matter in all pictures; the run keeps a copy; "
+                                "null: the data folder's, where all pictures share one")
 
 
 class Train(Section):

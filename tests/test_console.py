@@ -1,5 +1,8 @@
 """What every command prints alike: how far it is, and how it ends."""
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +54,34 @@ def test_how_a_command_ends(error, status, line, capsys):
 
     assert ended(action) == status and capsys.readouterr().err == line
     assert ended(lambda: 0) == 0
+
+
+STARTING = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795860982.781534   27556 port.cc:153] oneDNN custom operations are on.
+2026-11-28 09:30:44.848520: E external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc:9261] Unable to register it
+To enable the following instructions: AVX2 AVX512F, rebuild TensorFlow with the appropriate compiler flags.
+"""
+
+
+@pytest.mark.parametrize("asked, expected", [({}, b"a real warning\n"),
+                                             ({"TF_CPP_MIN_LOG_LEVEL": "0"}, STARTING + b"a real warning\n")])
+def test_tensorflows_lines_at_its_start_are_left_out_unless_asked_for(asked, expected, tmp_path, pytestconfig):
+    """A module that writes to the error stream what the libraries of both stacks do on a machine without a GPU."""
+    (tmp_path / "tensorflow.py").write_text(f"import os\nos.write(2, {STARTING!r})\nos.write(2, b'a real warning\\n')\n")
+    code = "from grdnet_tf.console import ended\nimport sys\nsys.exit(ended(lambda: __import__('tensorflow') and 0))"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment.update(asked, PYTHONPATH=os.pathsep.join([str(tmp_path), str(pytestconfig.rootpath)]))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, expected)
+
+
+def test_a_quiet_command_shows_no_progress_and_what_comes_next_does(capsys):
+    seen = []
+    for quiet in (True, False):
+        ended(lambda: seen.append(told(io.StringIO(), [40])) or 0, quiet)
+    assert seen == ["", "10 of 100 pictures, 0.25 a second, 6 min 00 s left\n"]
+
+
+def test_progress_of_what_nobody_can_count():
+    assert told(io.StringIO(), [15, 30], total=None).splitlines() == ["10 pictures, 0.667 a second",
+                                                                      "20 pictures, 0.667 a second"]

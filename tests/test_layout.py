@@ -62,7 +62,7 @@ def test_no_two_files_import_each_other():
 
 @pytest.mark.parametrize("modules", [
     ["grdnet_tf", "grdnet_tf.config", "grdnet_tf.cli.main", "grdnet_tf.cli.train", "grdnet_tf.cli.evaluate",
-     "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi", "grdnet_tf.cli.predict",
+     "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi", "grdnet_tf.cli.predict", "grdnet_tf.cli.calibrate",
      "grdnet_tf.inspection.sources", "grdnet_tf.inspection.folder", "grdnet_tf.inspection.watching"],
     [f"grdnet_tf.{room(path)}.{path.stem}" for path in FILES if room(path) in ("report", "demo")],
     ["grdnet_tf.data.records", "grdnet_tf.data.check", "grdnet_tf.data.selection", "grdnet_tf.data.orientation",

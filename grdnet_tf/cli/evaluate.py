@@ -33,13 +33,15 @@ def parse(argv):
                         "(default: what is kept there, else max_normal,quantile:0.999)")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
-    parser.add_argument("--min-area", metavar="N", type=int, default=1, help="pixels of the least region that counts")
+    parser.add_argument("--min-area", metavar="N", type=int, help="pixels of the least region that counts (default, "
+                        "as of the next two: RUN/station.yaml)")
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
     parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
-                        help="predict pictures at their own size, in overlapping tiles (default: resized as trained)")
+                        help="predict pictures at their own size, in overlapping tiles")
     parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
     parser.add_argument("--pictures", metavar="N", type=int, default=200,
                         help="sheets to draw at most, the worst first (default: 200)")
+    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
     return parser.parse_args(argv)
 
 
@@ -49,7 +51,7 @@ def main(argv=None) -> int:
         from .check import show
 
         return ended(lambda: show(arguments.check_data))
-    return ended(lambda: compare(arguments) if arguments.compare else run(arguments))
+    return ended(lambda: compare(arguments) if arguments.compare else run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -57,6 +59,11 @@ def run(arguments) -> int:
     tiles = check_flags(arguments)
     config = run_folder.read_config(arguments.run)
     run_folder.weights(arguments.run, arguments.epoch)
+    settings = at_this_station(config.station, arguments, tiles)
+    own = config.station.replace(um_per_pixel=settings.um_per_pixel)  # the scale changes no decision
+    plain = arguments.roi == "auto" and settings == own and arguments.epoch is None  # kept thresholds are of the best
+    if arguments.roi == "auto" and settings.roi:
+        arguments.roi = os.path.join(arguments.run, settings.roi)
     name = "evaluation" if arguments.epoch is None else f"evaluation-epoch-{arguments.epoch}"
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
@@ -72,30 +79,32 @@ def run(arguments) -> int:
 
     model = load_run(arguments.run, arguments.epoch).model
     has_roi = any(record.roi for record in records)
-    predictor = Predictor(model, arguments.batch, tiles, config.data.white)
+    predictor = Predictor(model, arguments.batch, settings.tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
-    thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights)
-    scale = predictor.um_per_pixel(records, arguments.um_per_pixel) if arguments.um_per_pixel else None
+    thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights, settings, plain)
+    scale = predictor.um_per_pixel(records, settings.um_per_pixel) if settings.um_per_pixel else None
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
-                              min_area=arguments.min_area, um_per_pixel=scale)
+                              min_area=settings.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
-                         roi=arguments.roi, min_area=arguments.min_area, um_per_pixel=arguments.um_per_pixel,
-                         tiles=arguments.tiles, epoch=arguments.epoch, image_size=list(model.image_size),
-                         weights_sha256=weights, map=getattr(model, "map_note", None))
+                         roi="auto" if plain else arguments.roi, min_area=settings.min_area, epoch=arguments.epoch,
+                         um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
+                         tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
+                         map=getattr(model, "map_note", None))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
     def drawn():
         for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
-            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, arguments.min_area, level=level)
-            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, arguments.min_area)
+            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, level=level)
+            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area)
 
     report.write(out, result, drawn())
-    print(report.table(result.report))
-    if result.report["map"]:
-        print(f"the anomaly map is {result.report['map']}")
+    if not arguments.quiet:
+        print(report.table(result.report))
+        if result.report["map"]:
+            print(f"the anomaly map is {result.report['map']}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"report: {out}")
@@ -121,7 +130,7 @@ def compare(arguments) -> int:
 def check_flags(arguments):
     """InputError for a number out of range; (side, overlap) of --tiles, or None."""
     for name, least in (("batch", 1), ("pictures", 0), ("min_area", 1)):
-        if getattr(arguments, name) < least:
+        if getattr(arguments, name) is not None and getattr(arguments, name) < least:
             raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected {least} or more")
     if arguments.um_per_pixel is not None and not 0 < arguments.um_per_pixel < float("inf"):
         raise InputError(f"--um-per-pixel {arguments.um_per_pixel}: expected more than 0")
@@ -131,6 +140,12 @@ def check_flags(arguments):
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts) or int(parts[1]) >= int(parts[0]):
         raise InputError(f"--tiles {arguments.tiles}: expected SIZE,OVERLAP in pixels, OVERLAP less than SIZE")
     return int(parts[0]), int(parts[1])
+
+
+def at_this_station(station, arguments, tiles):
+    """The run's own settings, with what the flags say instead."""
+    said = {"min_area": arguments.min_area, "um_per_pixel": arguments.um_per_pixel, "tiles": tiles}
+    return station.replace(**{name: value for name, value in said.items() if value is not None})
 
 
 def methods(arguments):
@@ -164,15 +179,16 @@ def fitting_pictures(arguments, config, root, records):
     return sources, good
 
 
-def find_thresholds(arguments, predictor, sources, good, has_roi, weights):
+def find_thresholds(arguments, predictor, sources, good, has_roi, weights, settings, plain):
     """What is kept with the run, if nothing else is asked for; else fitted, and kept if it is from good pictures."""
     from ..evaluation import calibration
+    from ..inspection import station
 
+    under = station.settings(settings, arguments.run)
     if arguments.split == "train":
         return {}
-    plain = arguments.roi == "auto" and not arguments.tiles and arguments.epoch is None  # kept ones are of the best
     if arguments.thresholds is None and arguments.good is None and plain:
-        kept = calibration.load(arguments.run, weights)
+        kept = calibration.load(arguments.run, weights, under)
         if kept and ("image_roi" in kept or not has_roi):
             return kept
     if not all(records for records, _ in sources.values()):
@@ -180,10 +196,10 @@ def find_thresholds(arguments, predictor, sources, good, has_roi, weights):
             raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on; "
                              "--good DIR names some")
         return {}
-    found = calibration.fit(predictor, sources, *methods(arguments))
+    found = calibration.fit(predictor, sources, *methods(arguments), min_area=settings.min_area)
     if plain and good is not None and not any(method.startswith("best_f1") for method in sources):
         if good.keep:
-            calibration.keep(arguments.run, found, weights, good.sha256)
+            calibration.keep(arguments.run, found, weights, good.sha256, under)
         else:
             print(f"thresholds: fitted on {good.words}; not kept with the run", file=sys.stderr)
     return found

@@ -34,12 +34,13 @@ def parse(argv):
                         help="of the signatures static_b<N>, whose shapes are fixed, for TensorRT (default: 1,8)")
     parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
                         f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
+    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    return ended(lambda: run(arguments))
+    return ended(lambda: run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -49,6 +50,9 @@ def run(arguments) -> int:
     if arguments.max_pixels < 1:
         raise InputError(f"--max-pixels {arguments.max_pixels}: expected 1 or more")
     config = run_folder.read_config(arguments.run)
+    if "onnx" in extra and config.station.min_area > 1 and config.station.tiles is None:
+        raise InputError(f"--format onnx does not go with station.min_area = {config.station.min_area}: regions are "
+                         "followed in a loop, which tf2onnx cannot convert")
     size = picture_size(arguments, config)
     name = arguments.name or default_name(config)
     server_files.check(arguments.out, name)
@@ -65,9 +69,10 @@ def run(arguments) -> int:
     for form in extra:
         formats.FORMATS[form]()
     model = load_run(arguments.run).model
-    thresholds = station.thresholds(arguments.run, config, model, size)
+    tiled = config.station.tiles is not None
+    thresholds = station.thresholds(arguments.run, config, model, None if tiled else size)
     options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures,
-                             config.data.white)
+                             config.data.white, *station.served(arguments.run, config, size))
     told = about(arguments.run, config, model)
     try:
         finals = export.export(model, thresholds, arguments.out, name, version, options, told)
@@ -110,8 +115,11 @@ def numbers(flag, text):
 
 def picture_size(arguments, config):
     """(H, W) of --image-size or as trained. InputError where the network cannot take it."""
+    tiles = config.station.tiles
+    if tiles is not None and arguments.image_size is not None:
+        raise InputError("--image-size does not go with station.tiles: the network is exported for a tile")
     if arguments.image_size is None:
-        return config.data.image_size
+        return config.data.image_size if tiles is None else (tiles[0], tiles[0])
     parts = arguments.image_size.split(",")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")

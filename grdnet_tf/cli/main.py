@@ -8,6 +8,7 @@ COMMANDS = {
     "train": "train on a folder of defect-free pictures",
     "evaluate": "measure a run on labelled pictures, compare runs",
     "predict": "judge new pictures: files, folders, video, camera, a watched folder",
+    "calibrate": "fit or set the thresholds on new good pictures",
     "export": "turn a run into a SavedModel for TensorFlow Serving",
     "check": "look a data folder over before training",
     "roi": "draw a region of interest, or let it be proposed",

@@ -43,7 +43,7 @@ def parse(argv):
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    return ended(lambda: run(arguments))
+    return ended(lambda: run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -102,7 +102,7 @@ def judge(arguments, detector, items, total):
     from ..inspection.result import Counts
 
     progress, counts, started, out = Progress("pictures"), Counts(), time.monotonic(), None
-    progress.quiet = arguments.quiet or arguments.watch or not (arguments.out or arguments.json)
+    progress.quiet = progress.quiet or arguments.watch or not (arguments.out or arguments.json)
     with contextlib.ExitStack() as stack:
         if arguments.out:
             out = stack.enter_context(folder.Folder(

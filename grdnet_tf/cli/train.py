@@ -30,6 +30,7 @@ def parse(argv):
     parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=None, help="train.jit: XLA on or off")
     parser.add_argument("--deterministic", action="store_true", default=None, help="the same bits in every run, slower")
     parser.add_argument("--strategy", choices=("none", "mirrored", "multiworker"), help="train.strategy")
+    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --run")
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
     return parser.parse_args(argv)
@@ -37,7 +38,7 @@ def parse(argv):
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    return ended(lambda: run(arguments))
+    return ended(lambda: run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -73,7 +74,8 @@ def new_config(arguments):
 
 def absolute(config):
     """`config` with absolute folders, so that the run's config.yaml means the same ones wherever it is used."""
-    folders = {"data__root": config.data.root, "noise__textures": config.noise.textures}
+    folders = {"data__root": config.data.root, "noise__textures": config.noise.textures,
+               "station__roi": config.station.roi}
     return configuration.replace(config, **{key: os.path.abspath(path) for key, path in folders.items() if path})
 
 
@@ -84,6 +86,8 @@ def resume_config(arguments):
     stored = run_folder.read_config(arguments.run)
     file = arguments.config or os.path.join(arguments.run, run_folder.CONFIG)
     config = configuration.load_config(file, prepare.measured(stored) + overrides(arguments))
+    if config.station != type(config.station)():
+        raise InputError(f"--resume: station.* is changed in {os.path.join(arguments.run, run_folder.STATION)}")
     if config.data.channels == "auto":
         config = configuration.replace(config, data__channels=stored.data.channels)
     if config.data.root is None:
@@ -91,10 +95,10 @@ def resume_config(arguments):
     if config.train.schedule == "cosine" and not config.train.cosine_epochs:
         config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
-        if key not in CHANGEABLE:
+        if key not in CHANGEABLE and not key.startswith("station."):
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
             raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
-    return with_the_schedule_of(stored, absolute(config))
+    return with_the_schedule_of(stored, absolute(config)).model_copy(update={"station": stored.station})
 
 
 def with_the_schedule_of(stored, config):

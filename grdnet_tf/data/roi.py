@@ -14,6 +14,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from ..errors import InputError
+from . import layout
 from .drawings import ALL, SHARE, Drawing, Shape, read
 from .files import FORMATS, BadImage, read_region
 
@@ -78,6 +79,17 @@ def find(root: str) -> Optional[Drawing]:
     if wanted:
         _check_names(drawing, wanted, _pictures(root))
     return drawing
+
+
+def for_all(root: str) -> Optional[str]:
+    """The file of the one ROI that all pictures of the data folder share, if there is one."""
+    picture = layout.roi_for_all(root)
+    if picture:
+        return picture
+    drawing = find(root)
+    if drawing is None or drawing.named or any(shape.pictures != ALL for shape in drawing.shapes):
+        return None
+    return drawing.path
 
 
 def assign(drawing: Drawing, root: str, images: Sequence[str]) -> Dict[str, Region]:

@@ -1,20 +1,27 @@
-"""Thresholds of a run: fitted on good images it did not train on, and kept with it in calibration.json."""
+"""Thresholds of a run: fitted on good images it did not train on, and kept with it in calibration.json.
+
+They stand nowhere else. With them: how they were made, for which weights, on which pictures, under which settings of
+the station (station.yaml), and those that were in force before.
+"""
 import json
 import logging
 import os
-from typing import NamedTuple, Optional
+import time
+from typing import NamedTuple, Optional, Tuple
 
+from ..console import watched
 from ..errors import InputError
 from ..kinds import OptionError, Section, pair, whole
 from ..options import Share
 from ..storage import write_json
 from . import metrics, thresholds
 from .histogram import PixelHistogram
-from .measure import scan
+from .measure import Least, scan
 
 logger = logging.getLogger(__name__)
 
 FILE = "calibration.json"
+WHOLE = {"min_area": 1, "tiles": None, "roi_sha256": None}  # under which settings: those of a run that was told none
 
 
 class Kept(Section):
@@ -36,10 +43,10 @@ class Samples(NamedTuple):
     source: str
 
 
-def collect(predict, batches, records, pool, source) -> Samples:
-    """Scores of `records`; arguments as of `evaluation.scan`. `source` says in words what they are."""
+def collect(predict, batches, records, pool, source, least=None) -> Samples:
+    """Scores of `records`; arguments as of `measure.scan`. `source` says in words what they are."""
     rows, histogram = [], PixelHistogram()
-    for seen in scan(predict, batches, records, pool):
+    for seen in scan(predict, batches, records, pool, least):
         inside = seen.mask if seen.mask is None or seen.roi is None else seen.mask & seen.roi
         label_roi = seen.record.label if inside is None else int(inside.any())
         rows.append((seen.score, seen.record.label, seen.score_roi, label_roi))
@@ -74,43 +81,59 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
     return found
 
 
-def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD) -> dict:
+def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD,
+        min_area=1) -> dict:
     """`calibrate` on what `predictor`, a `predict.Predictor`, says of pictures.
 
     Args:
       sources: {method: (records to fit it on, what they are in words)}.
+      min_area: pixels of the least region that counts; the threshold of pixels, which makes the regions, comes first.
     """
+    def seen(records, words, least=None):
+        batches = watched(predictor.batches(records), "pictures for the thresholds", len(records),
+                          lambda batch: len(batch["index"]))
+        return collect(predictor.predict, batches, records, predictor.pool, words, least)
+
     samples = {}
     for records, words in sources.values():
         if words not in samples:  # both methods are mostly fitted on the same pictures: seen once
-            samples[words] = collect(predictor.predict, predictor.batches(records), records, predictor.pool, words)
-    return calibrate(samples[sources[image_method][1]], samples[sources[pixel_method][1]], image_method, pixel_method)
+            samples[words] = seen(records, words)
+    for_images, for_pixels = (samples[sources[method][1]] for method in (image_method, pixel_method))
+    found = calibrate(for_images, for_pixels, image_method, pixel_method)
+    least = Least.of(min_area, found)
+    if least is None:
+        return found
+    return calibrate(seen(*sources[image_method], least), for_pixels, image_method, pixel_method)
 
 
-def keep(run: str, found: dict, weights_sha256: str, pictures_sha256: str) -> None:
-    """Write RUN/calibration.json: thresholds of these weights, fitted on these pictures.
+def keep(run: str, found: dict, weights_sha256: str, pictures_sha256: str, under: Optional[dict] = None) -> None:
+    """Write RUN/calibration.json: thresholds of these weights, fitted on these pictures, under these settings.
 
-    Only a warning where the run cannot be written to: the thresholds can be used all the same.
+    What stood there goes to its "history", the newest last. Only a warning where the run cannot be written to: the
+    thresholds can be used all the same.
     """
+    path, new = os.path.join(run, FILE), {"weights_sha256": weights_sha256, "pictures_sha256": pictures_sha256,
+                                          "under": under or WHOLE, "thresholds": found}
     try:
-        write_json(os.path.join(run, FILE), {"weights_sha256": weights_sha256, "pictures_sha256": pictures_sha256,
-                                             "thresholds": found})
+        before, history = _read(path), []
+        if before:
+            history = before.pop("history", [])
+            history += [before] if {key: before.get(key) for key in new} != new else []
+        write_json(path, {**new, "made": time.strftime("%Y-%m-%d %H:%M:%S"), "history": history})
     except InputError as error:
         logger.warning("warning: %s", error)
 
 
-def load(run: str, weights_sha256: str) -> dict:
-    """The thresholds that were kept for these weights; {} if there are none.
+def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
+    """The thresholds that were kept for these weights under these settings; {} if there are none.
 
     Raises: InputError if the file is damaged, or holds what no threshold can be.
     """
     path = os.path.join(run, FILE)
-    if not os.path.isfile(path):
-        return {}
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-        if content["weights_sha256"] != weights_sha256:
+        content = _read(path)
+        if content is None or content["weights_sha256"] != weights_sha256 or \
+                content.get("under", WHOLE) != (under or WHOLE):
             return {}
         found = {name: dict(Kept(**entry)) for name, entry in content["thresholds"].items()}
         if not {"image", "pixel"} <= set(found) <= {"image", "pixel", "image_roi", "pixel_roi"}:
@@ -119,4 +142,30 @@ def load(run: str, weights_sha256: str) -> dict:
     except OptionError as error:
         raise InputError(f"{path}: {error.key} {error.what}; delete it, and the thresholds are fitted again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None
+
+
+def methods(run: str, weights_sha256: str) -> Tuple[str, str]:
+    """How the thresholds of images and pixels are made: as was asked for last for these weights, else by default."""
+    content = _read(os.path.join(run, FILE)) or {}
+    try:
+        if content["weights_sha256"] == weights_sha256:
+            image, pixel = (content["thresholds"][name]["method"] for name in ("image", "pixel"))
+            return thresholds.parse(image) and image, thresholds.parse(pixel) and pixel
+    except (KeyError, TypeError, AttributeError, InputError):
+        pass
+    return thresholds.IMAGE_METHOD, thresholds.PIXEL_METHOD
+
+
+def _read(path):
+    """What the file holds, or None without one. InputError if it is damaged."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        if not isinstance(content, dict) or not isinstance(content.get("history", []), list):
+            raise ValueError
+        return content
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None

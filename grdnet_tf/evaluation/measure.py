@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..model.scoring import anomaly_score
 from . import figures
 from .histogram import PixelHistogram
-from .regions import connected, describe, label_found, match
+from .regions import connected, counted, describe, label_found, match
 
 
 class Seen(NamedTuple):
@@ -29,19 +29,44 @@ class Seen(NamedTuple):
         return array if array is None or self.roi is None else array * self.roi
 
 
+class Least(NamedTuple):
+    """Regions too small to count: fewer pixels than `min_area` above the level, of the whole map or of the cut one."""
+    min_area: int
+    level: float
+    level_roi: float
+
+    @classmethod
+    def of(cls, min_area, thresholds) -> Optional["Least"]:
+        """None where all count, or nothing says what a region is."""
+        if min_area <= 1 or not thresholds:
+            return None
+        whole = thresholds["pixel"]["value"]
+        return cls(min_area, whole, thresholds.get("pixel_roi", {}).get("value", whole))
+
+    def scores(self, maps, pool, rois=None):
+        """(B,) scores of (B, H, W, 1) maps without their small regions; `rois` as the maps, 0 or 1."""
+        if pool is None:
+            raise InputError("a least area above 1 does not go with a score that is not the map's maximum (patchcore)")
+        level = self.level if rois is None else self.level_roi
+        maps = maps if rois is None else maps * rois
+        kept = np.stack([counted(one, level, self.min_area) for one in np.asarray(maps)[..., 0]])
+        return np.asarray(anomaly_score(kept[..., None], pool))
+
+
 class Evaluation(NamedTuple):
     """`report` is plain data, ready for JSON; `rows` one `figures.Row` an image."""
     report: dict
     rows: list
 
 
-def scan(predict, batches, records, pool):
+def scan(predict, batches, records, pool, least: Optional[Least] = None):
     """Yields `Seen` for each record, in the order of `batches`.
 
     Args:
       predict: images (B, H, W, C) -> (reconstruction or None, anomaly_map (B, H, W, 1) raw, score (B,)).
       batches: dicts {"image", "roi", "mask", "index"} as `pipeline.evaluation_dataset` makes them of `records`.
       pool: side of the score's average pool; None: the score is not of the map, `predict` takes the ROI for it.
+      least: regions that count nowhere.
 
     Raises: InputError naming the image whose map holds NaN or leaves [0, 1].
     """
@@ -54,8 +79,10 @@ def scan(predict, batches, records, pool):
             if not (single.min() >= 0 and single.max() <= 1):
                 what = "holds NaN" if np.isnan(single).any() else "leaves [0, 1]"
                 raise InputError(f"{record.image}: the anomaly map {what}; the run's weights cannot be used")
-        cut = scores
-        if any(record.roi for record in chosen):
+        cut = scores = scores if least is None else least.scores(maps, pool)
+        if any(record.roi for record in chosen) and least is not None:
+            cut = least.scores(maps, pool, np.asarray(batch["roi"]))
+        elif any(record.roi for record in chosen):
             cut = anomaly_score(maps, pool, batch["roi"]) if pool else predict(batch["image"], batch["roi"])[2]
             cut = np.asarray(cut)
         images, rois, masks = (np.asarray(batch[name]) for name in ("image", "roi", "mask"))
@@ -73,14 +100,15 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
     Args:
       predict, batches, records, pool: as of `scan`.
       thresholds: as `calibration.calibrate` gives them; without them no decisions and no regions.
-      min_area: pixels; a smaller found region does not count.
+      min_area: pixels; a smaller found region counts nowhere, in the score neither.
       um_per_pixel: function of a record, (height, width) in um of a pixel of its map; None: not known.
       resamples: of the bootstrap intervals.
     """
     rows, histograms, lost = [], {}, []
     has_roi = any(record.roi for record in records)
     level = (thresholds or {}).get("pixel_roi" if has_roi else "pixel", {}).get("value")
-    for seen in scan(predict, batches, records, pool):
+    limit = (thresholds or {}).get("image_roi" if has_roi else "image", {}).get("value")
+    for seen in scan(predict, batches, records, pool, Least.of(min_area, thresholds)):
         record = seen.record
         if record.label and seen.mask is not None and not seen.mask.any():  # too small to survive the resize
             lost.append(record.image)
@@ -92,7 +120,8 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
         row = figures.Row(record.image, record.defect, record.label, label_roi, seen.score, seen.score_roi)
         if level is not None:
             scale = um_per_pixel(record) if um_per_pixel else None
-            row = _with_regions(row, seen, level, min_area, scale, truth_roi)
+            rejected = (row.score_roi if has_roi else row.score) > limit
+            row = _with_regions(row, seen, level, min_area, scale, truth_roi, rejected)
         rows.append(row)
         if seen.mask is not None:
             histogram = histograms.setdefault(record.defect, PixelHistogram())
@@ -108,8 +137,11 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
     return Evaluation(report, rows)
 
 
-def _with_regions(row, seen, level, min_area, scale, truth):
+def _with_regions(row, seen, level, min_area, scale, truth, rejected):
+    """An accepted picture has no regions: its map shows too little. Of the truth, what the map shows is found."""
     amap = seen.cut(seen.anomaly_map)
     labels = label_found(amap, level, min_area)
-    return row._replace(n_regions=len(np.unique(labels[labels > 0])), regions=describe(labels, amap, scale),
-                        defects=match(truth, labels, scale) if truth is not None else [])
+    row = row._replace(n_regions=0, defects=match(truth, labels, scale) if truth is not None else [])
+    if not rejected:
+        return row
+    return row._replace(n_regions=len(np.unique(labels[labels > 0])), regions=describe(labels, amap, scale))

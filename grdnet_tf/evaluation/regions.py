@@ -46,6 +46,16 @@ def label_found(anomaly_map, threshold, min_area=1):
     return labels
 
 
+def counted(anomaly_map, threshold, min_area):
+    """The map with 0 in its regions above `threshold` that have fewer than `min_area` pixels: they count nowhere."""
+    if min_area <= 1:
+        return anomaly_map
+    labels = connected(anomaly_map > threshold)
+    areas = np.bincount(labels.ravel())
+    areas[0] = min_area  # what is below the threshold stays
+    return np.where(areas[labels] < min_area, np.float32(0), anomaly_map)
+
+
 def describe(labels, anomaly_map, um_per_pixel=None, kept=KEPT) -> List[Region]:
     """The labelled regions, highest peak first, at most `kept`.
 

@@ -12,6 +12,7 @@ from ..data import decoding
 from ..data import roi as rois
 from ..data.files import BadImage
 from ..data.regions import resized
+from ..evaluation.measure import Least
 from ..evaluation.regions import describe, label_found
 from ..model.scoring import anomaly_score
 from . import engines, sources
@@ -50,9 +51,10 @@ class Detector:
         self.engine, self.station, self.name = engine, engine.station, engine.name
         model = engine.predictor.model
         self.image_size, self.channels, self.pool = tuple(model.image_size), model.channels, engine.predictor.pool
-        kind = "_roi" if engine.roi is not None and "image_roi" in engine.thresholds else ""
+        kind = "_roi" if engine.inside and "image_roi" in engine.thresholds else ""
         self.threshold = float(engine.thresholds["image" + kind]["value"])
         self.level = float(engine.thresholds["pixel" + kind]["value"])
+        self.least = Least(self.station.min_area, self.level, self.level) if self.station.min_area > 1 else None
         self._fit = tf.function(self._resized, input_signature=[
             tf.TensorSpec((None, None, self.channels), tf.uint16), tf.TensorSpec((), tf.float32)])
         self._region = lru_cache(maxsize=8)(self._region)
@@ -135,11 +137,15 @@ class Detector:
         cut = None
         if group[0].roi is not None:
             cut = np.stack([one.roi for one in group])[..., None].astype(np.float32)
-        inside = () if cut is None or self.pool or predictor.tiles else (cut,)  # a score that is not the map's maximum
+        takes_roi = not predictor.tiles and getattr(predictor.model, "takes_roi", True)
+        inside = (cut,) if cut is not None and takes_roi else ()
         _, maps, scores = predictor.predict(images, *inside)
         maps, scores = np.asarray(maps, np.float32), np.asarray(scores, np.float32)
         if cut is not None and not inside:
             maps = maps * cut
+        if self.least is not None:
+            scores = self.least.scores(maps, self.pool)
+        elif cut is not None and not inside:
             scores = np.asarray(anomaly_score(maps, self.pool))
         return maps[..., 0], scores
 

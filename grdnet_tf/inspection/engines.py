@@ -18,17 +18,23 @@ from ..model.grdnet import Detection
 from ..options import Station
 from ..serving import publish
 from ..serving.convert import onnx
+from . import station as stations
 
 RUN = "config.yaml"
 
 
 class Engine(NamedTuple):
-    """`predictor` with its own model; `thresholds` as of calibration; `white`: data.white; `station`; the drawn ROI."""
+    """A model and all that is known of it.
+
+    `thresholds` as of calibration; `white`: data.white; `roi`: that cuts the maps; `inside`: whether they are cut, by
+    it or in the model's own graph.
+    """
     predictor: Predictor
     thresholds: dict
     white: int
     station: Station
     roi: Optional[rois.Source]
+    inside: bool
     name: str
 
 
@@ -51,34 +57,21 @@ def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
     if not {"image", "pixel"} <= set(engine.thresholds):
         raise InputError(f"{path}: no threshold: nothing can be judged")
     if roi is not None:
-        engine = engine._replace(roi=None if roi == "none" else region(roi))
-    if engine.roi is not None and engine.predictor.pool is None and isinstance(engine.predictor.model, _Onnx):
-        raise InputError(f"{path}: this ONNX file takes no region of interest; use the SavedModel beside it")
+        if isinstance(engine.predictor.model, _Onnx) and (engine.inside or engine.predictor.pool is None):
+            raise InputError(f"{path}: an ONNX file takes no other region of interest; use the SavedModel beside it")
+        engine = engine._replace(roi=None if roi == "none" else stations.region(roi), inside=roi != "none")
     return engine
-
-
-def region(path: str) -> rois.Source:
-    """A ROI for whatever picture comes: a picture file, or a drawing whose shapes are for all pictures."""
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; expected a region of interest")
-    if not path.lower().endswith(rois.DRAWN):
-        return path
-    drawn = rois.read(path)
-    if any(shape.pictures != rois.ALL for shape in drawn.shapes) or not drawn.shapes:
-        raise InputError(f"{path}: expected shapes for all pictures, not for some by their names")
-    return rois.Region(path, drawn.shapes)
 
 
 def _from_run(folder, batch):
     from ..training.building import load_run  # not at the top: a station with an export has no use for it
-    from . import station
 
     config, model = load_run(folder)
-    settings = station.read(folder, config)
+    settings = config.station
     predictor = Predictor(model, batch, settings.tiles, config.data.white)
-    source = None if settings.roi is None else region(os.path.join(folder, settings.roi))
-    return Engine(predictor, station.thresholds(folder, config, model), config.data.white, settings, source,
-                  os.path.basename(os.path.abspath(folder)))
+    source = None if settings.roi is None else stations.region(os.path.join(folder, settings.roi))
+    return Engine(predictor, stations.thresholds(folder, config, model), config.data.white, settings, source,
+                  source is not None, os.path.basename(os.path.abspath(folder)))
 
 
 def _from_export(folder, batch):
@@ -113,8 +106,10 @@ def _engine(model, told, folder, batch):
     except OptionError as error:
         raise InputError(f"{folder}: damaged: {error}") from None
     predictor = Predictor(model, batch, settings.tiles, told["white"])
-    source = None if settings.roi is None else region(os.path.join(folder, settings.roi))
-    return Engine(predictor, told["thresholds"], told["white"], settings, source, told["model"])
+    source, inside = None, settings.roi is not None
+    if inside and (settings.tiles or not isinstance(model, _Onnx)):  # an ONNX file has it in its graph
+        source = stations.region(os.path.join(folder, settings.roi))
+    return Engine(predictor, told["thresholds"], told["white"], settings, source, inside, told["model"])
 
 
 def _version(path):
@@ -166,13 +161,18 @@ class _SavedModel(_Exported):
         super().__init__(told)
         self._kept = loaded  # its variables live as long as it does
         self._detect, self._inside = loaded.signatures["serving_default"], loaded.signatures["serve_roi"]
+        self._cut = told.get("station", {}).get("roi") is not None and not told["station"]["tiles"]
 
     def __call__(self, images, roi=None, training=False):
+        if roi is None and self._cut:  # whoever asks for the whole picture means it
+            roi = tf.ones_like(images[..., :1])
         found = self._detect(images=images) if roi is None else self._inside(images=images, roi=roi)
         return Detection(None, found["anomaly_map"], found["score"])
 
 
 class _Onnx(_Exported):
+    takes_roi = False  # there is one signature in the file
+
     def __init__(self, runtime, told):
         super().__init__(told)
         self._runtime = runtime

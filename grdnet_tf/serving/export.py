@@ -1,5 +1,6 @@
 """From a trained model to a published version: SavedModel, warmup requests, self-test, manifest, the server's files."""
 import os
+import shutil
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -11,10 +12,11 @@ from ..model.grdnet import GRDNet
 from ..model.weights import network_arrays
 from . import folding, publish, selftest, server_files, warmup
 from .convert import formats, judge
-from .signatures import write_saved_model
+from .signatures import Station, write_saved_model
 
+# What `described` tells.
+TOLD = ("model", "version", "image_size", "channels", "score_pool", "thresholds", "white", "station")
 
-TOLD = ("model", "version", "image_size", "channels", "score_pool", "thresholds", "white")  # by `described`
 
 
 class Options(NamedTuple):
@@ -26,6 +28,9 @@ class Options(NamedTuple):
     precision: str = "fp32"                       # of these formats: fp32, fp16, int8
     pictures: Optional[judge.Pictures] = None  # that a lower precision is calibrated and judged on
     white: int = 0                             # data.white of the run: what counts as white in a picture file
+    station: Station = Station()               # of the run, as far as the graph has it
+    settings: Optional[dict] = None            # all of it, for whoever uses the export
+    roi_file: Optional[str] = None             # that the settings name; a copy is put beside the SavedModel
 
 
 def export(model, thresholds, out, name, version, options=Options(), about=None) -> List[str]:
@@ -81,7 +86,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 def described(name, version, half, thresholds, options) -> dict:
     """What whoever uses the model must know: of the manifest, and of the ONNX file by itself."""
     return dict(zip(TOLD, (name, version, list(half.image_size), half.channels, half.score_pool, thresholds,
-                           options.white)))
+                           options.white, options.settings or {})))
 
 
 def engine_name(name, batch):
@@ -106,13 +111,16 @@ def _write_checked(folder, model, half, thresholds, options, source):
     """Write the SavedModel, count its numbers and self-test it; its signatures."""
     try:
         offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels,
-                                     options.white)
+                                     options.white, options.station)
+        if options.roi_file:
+            shutil.copyfile(options.roi_file, os.path.join(folder, os.path.basename(options.roi_file)))
     except tf.errors.OpError as error:
         raise InputError(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
     stored, needed = stored_numbers(folder), folding.parameters(half)
     if stored > 1.01 * needed:
         raise ExportStopped(f"the SavedModel holds {stored} numbers, inference needs {needed}")
-    source.update(folder=folder, offered=offered, worst=selftest.check(folder, model, thresholds, offered))
+    worst = selftest.check(folder, model, thresholds, offered, options.station)
+    source.update(folder=folder, offered=offered, worst=worst)
     return offered
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ExportStopped
+from ..evaluation.regions import counted
+from ..model.scoring import anomaly_score
 from ..report.pictures import IMAGE_SHARE, jet, to_rgb
+from .signatures import Station
 
 TOLERANCE = 1e-4  # of score and map; folding batch norm changes the order of rounding
 OVERLAY_TOLERANCE = 4  # of 255: a step of the map's colours, and a rounding
@@ -60,18 +63,20 @@ class Expected(NamedTuple):
     near: np.ndarray
 
 
-def check(folder: str, model, thresholds, signatures) -> dict:
+def check(folder: str, model, thresholds, signatures, station=Station()) -> dict:
     """Call every signature of the SavedModel in `folder` and compare with `model`, the trained one, called in Keras.
 
     Args:
       signatures: {name: `signatures.Signature`}: what must be there.
+      station: `signatures.Station`.
 
     Returns: {"score": the largest difference, "anomaly_map": the same}.
     Raises: ExportStopped naming the signature that is missing or answers something else.
     """
     pictures, roi = test_pictures(*signatures["serving_default"].inputs[0].shape[1:])
-    plain = _expected(model, pictures, None, thresholds["image"])
-    inside = _expected(model, pictures, roi, thresholds.get("image_roi", thresholds["image"]))
+    own = None if station.roi is None else np.repeat(station.roi[None, ..., None].astype(np.float32), len(roi), axis=0)
+    plain = _expected(model, pictures, own, thresholds, station.min_area)
+    inside = _expected(model, pictures, roi, thresholds, station.min_area)
     worst = {"score": 0.0, "anomaly_map": 0.0}
     with Session(folder) as session:
         for name, signature in signatures.items():
@@ -127,10 +132,16 @@ def encode(pixels) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def _expected(model, pictures, roi, threshold):
+def _expected(model, pictures, roi, thresholds, min_area):
+    end = "_roi" if roi is not None and "image_roi" in thresholds else ""
+    value = thresholds["image" + end]["value"]
     with tf.device("CPU:0"):
         found = model(tf.constant(pictures / np.float32(255)), roi=roi)
-    score, value = found.score.numpy(), threshold["value"]
+        score = found.score.numpy()
+        if min_area > 1:
+            level = thresholds["pixel" + end]["value"]
+            kept = [counted(one, level, min_area) for one in found.anomaly_map.numpy()[..., 0]]
+            score = anomaly_score(np.stack(kept)[..., None], model.score_pool).numpy()
     return Expected({"score": score, "anomaly_map": found.anomaly_map.numpy(), "valid": np.ones(len(score), np.int32),
                      "is_anomalous": (score > value).astype(np.int32)}, np.abs(score - value) <= TOLERANCE)
 

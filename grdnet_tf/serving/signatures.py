@@ -15,7 +15,7 @@ is_anomalous is 1 where the score is above the threshold. What is no picture, pi
 """
 import contextlib
 import io
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +23,18 @@ import tensorflow as tf
 from ..compat import keras
 from ..data.decoding import decode_or_nan, region_or_nan
 from ..data.files import MAX_PIXELS
+from ..model.scoring import anomaly_score
 from ..report.pictures import IMAGE_SHARE, jet
+from . import least_area
+
+
+class Station(NamedTuple):
+    """What of the station's settings is in the graph: (H, W) bool of the ROI, pixels of the least region that counts.
+
+    Where a picture comes with a ROI, that one holds.
+    """
+    roi: Optional[np.ndarray] = None
+    min_area: int = 1
 
 
 class Signature(NamedTuple):
@@ -32,7 +43,7 @@ class Signature(NamedTuple):
     inputs: tuple
 
 
-def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0) -> dict:
+def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0, station=Station()) -> dict:
     """{name: Signature} of `model`, a `folding.inference_half`, at its own picture size.
 
     Args:
@@ -40,13 +51,22 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
       batch_sizes: of the static signatures.
       max_pixels: a picture whose header claims more is not decoded.
       white: the value of a pixel of a file that counts as white, 0: the full range of its depth.
+      station: its ROI cuts every picture that comes without one, and "image_roi" decides.
     """
     height, width, channels = size = (*model.image_size, model.channels)
     plain = decision_threshold(thresholds["image"]["value"])
     inside = decision_threshold(thresholds.get("image_roi", thresholds["image"])["value"])
 
+    levels = [thresholds.get(name, {}).get("value") for name in ("pixel", "pixel_roi")]
+    small = small_roi = None
+    if station.min_area > 1:
+        small, small_roi = ((levels[0] if level is None else level, station.min_area) for level in levels)
+
     def detect(images):
-        return _detect(model, images, plain)
+        if station.roi is None:
+            return _detect(model, images, plain, None, small)
+        roi = tf.constant(station.roi[None, ..., None], tf.float32) * tf.ones_like(images[..., :1])
+        return _detect(model, images, inside, roi, small_roi)
 
     def judged(found):
         return {name: found[name] for name in ("score", "is_anomalous")}
@@ -65,18 +85,13 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
 
     def serve_roi(images, roi):
         roi = tf.ensure_shape(roi, (None, height, width, 1))
-        return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi)
+        return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi, small_roi)
 
-    @_traced_once
-    def decode(contents):
-        return decode_or_nan(contents, (height, width), channels, max_pixels, white)
-
-    @_traced_once
-    def decode_region(contents):
-        return region_or_nan(contents, (height, width), max_pixels)
+    def decode(image_bytes):
+        return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
 
     def decode_both(files):
-        return decode(files[0]), decode_region(files[1])
+        return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
 
     picture, region = tf.TensorSpec(size, tf.float32), tf.TensorSpec((height, width, 1), tf.float32)
 
@@ -85,7 +100,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
 
     def serve_bytes_roi(image_bytes, roi_bytes):
         images, roi = tf.map_fn(decode_both, (image_bytes, roi_bytes), fn_output_signature=(picture, region))
-        return _detect(model, images, inside, roi)
+        return _detect(model, images, inside, roi, small_roi)
 
     def serve_bytes_map(image_bytes):
         images = tf.map_fn(decode, image_bytes, fn_output_signature=picture)
@@ -109,14 +124,10 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
     return found
 
 
-def _traced_once(function):
-    """A function of one file's bytes in a graph of its own, which all signatures share: to trace it takes seconds."""
-    return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-
-
-def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0) -> dict:
+def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0,
+                      station=Station()) -> dict:
     """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
-    offered = signatures(model, thresholds, batch_sizes, max_pixels, white)
+    offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station)
     archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
     for name, signature in offered.items():
         archive.add_endpoint(name, signature.function, list(signature.inputs))
@@ -131,8 +142,11 @@ def decision_threshold(value: float) -> np.float32:
     return rounded if rounded <= value else np.nextafter(rounded, np.float32(-np.inf))
 
 
-def _detect(model, images, threshold, roi=None):
-    """All outputs but the overlay. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual"."""
+def _detect(model, images, threshold, roi=None, small=None):
+    """All outputs but the overlay. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual".
+
+    `small` (level, pixels): regions above it of fewer pixels count for nothing in the score.
+    """
     sound = _everywhere(tf.abs(images - 0.5) < 0.501)  # NaN compares as false; resizing may leave [0, 1] by a rounding
     if roi is not None:
         inside = tf.where(roi > 0, 1.0, 0.0)
@@ -140,7 +154,10 @@ def _detect(model, images, threshold, roi=None):
         sound = tf.logical_and(sound, tf.reduce_max(inside, axis=[1, 2, 3]) > 0.5)
     found = model(tf.where(_rows(sound), images, 0.0), roi=None if roi is None else inside)
     sound = tf.logical_and(sound, _everywhere(found.anomaly_map < 2.0))  # in half precision a network may overflow
-    score = tf.where(sound, found.score, 1.0)
+    score = found.score
+    if small is not None:
+        score = anomaly_score(least_area.counted(found.anomaly_map, *small), model.score_pool)
+    score = tf.where(sound, score, 1.0)
     return {"score": score, "is_anomalous": _flag(tf.logical_or(score > threshold, tf.logical_not(sound))),
             "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
 

@@ -6,6 +6,7 @@ import sys
 
 import tensorflow as tf
 
+from ..console import Progress
 from ..data.pipeline import check_files
 from ..errors import InputError, TrainingStopped
 from ..model.weights import network_arrays
@@ -146,7 +147,7 @@ def end_epoch(model, held_out, parts, epoch, epochs):
 
 
 def _verbose():
-    return 1 if sys.stdout.isatty() else 2
+    return 0 if Progress.quiet else 1 if sys.stdout.isatty() else 2
 
 
 def summary(model, config, data, parts, steps):

@@ -1,24 +1,30 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
     RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
-        epochs/000010.npz  summary.json  calibration.json  evaluation/
+        epochs/000010.npz  summary.json  station.yaml  calibration.json  evaluation/
 """
 import contextlib
 import json
 import os
 import platform
+import shutil
 import sys
 from importlib import metadata
 from typing import Optional
 
+import yaml
+
 from .. import config as configuration
+from ..data import roi as rois
 from ..errors import InputError
+from ..kinds import OptionError
 from ..locking import lock
+from ..options import Station
 from ..storage import write_json, write_text
 from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
-ENVIRONMENT, LOCK, LEFTOVER = "environment.json", "lock", ".tmp"
+ENVIRONMENT, LOCK, LEFTOVER, STATION = "environment.json", "lock", ".tmp", "station.yaml"
 
 
 def epoch_weights(folder: str, epoch: int) -> str:
@@ -55,7 +61,7 @@ def is_begun(folder: str) -> bool:
 
 def _only_begun(folder):
     """Whether all in the folder is what making a run leaves when it is cut off."""
-    parts = {"": {ENVIRONMENT, LOCK, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
+    parts = {"": {ENVIRONMENT, LOCK, STATION, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
@@ -123,11 +129,56 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
         data = prepare.training_data(config).recorded
     if data is not None:
         recorded.write(folder, data)
+    write_station(folder, config.station.replace(roi=_own_roi(folder, config)))
     write_config(folder, config)
 
 
 def write_config(folder: str, config) -> None:
-    write_text(os.path.join(folder, CONFIG), configuration.to_yaml(config))
+    """What the run was trained with; of the station, station.yaml tells."""
+    write_text(os.path.join(folder, CONFIG), configuration.to_yaml(config, without=("station",)))
+
+
+def write_station(folder: str, station: Station) -> None:
+    lines = ["# Read by evaluate, predict and export; what it says here holds from the next command on.",
+             "# Thresholds are in calibration.json. roi: a file in this folder."]
+    for name, field in Station.model_fields.items():
+        value = yaml.safe_dump({name: station.model_dump(mode="json")[name]}, default_flow_style=None)
+        lines += ["", f"# {field.description}", value.strip().strip("{}")]
+    write_text(os.path.join(folder, STATION), "\n".join(lines) + "\n")
+
+
+def read_station(folder: str) -> Station:
+    """What station.yaml says; a run from before there was one was told nothing. InputError naming the file and key."""
+    path = os.path.join(folder, STATION)
+    if not os.path.isfile(path):
+        return Station()
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = yaml.safe_load(stream)
+        if not isinstance(content or {}, dict):
+            raise ValueError
+        station = Station(**{str(key): value for key, value in (content or {}).items()})
+    except OptionError as error:
+        raise InputError(f"{path}: {error.key} {error.what}") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        raise InputError(f"{path}: no YAML of keys and values") from None
+    if station.roi is not None and not os.path.isfile(os.path.join(folder, station.roi)):
+        raise InputError(f"{path}: roi = {station.roi!r}; there is no such file in {folder}")
+    return station
+
+
+def _own_roi(folder, config):
+    """The name of the run's copy of the ROI that is for all pictures: of station.roi, or else of the data folder's."""
+    root = config.data.root
+    source = config.station.roi or (rois.for_all(root) if root and os.path.isdir(root) else None)
+    if source is None:
+        return None
+    name = "roi" + os.path.splitext(source)[1].lower()
+    try:
+        shutil.copyfile(source, os.path.join(folder, name))
+    except OSError as error:
+        raise InputError(f"station.roi = {source}: {error.strerror}") from None
+    return name
 
 
 def environment() -> dict:
@@ -172,7 +223,7 @@ def read_config(folder: str):
     for name in ("data", "noise", "validation", "network", "loss", "train"):
         if name not in sections:  # it is always written in full: what is gone would quietly be the defaults
             raise InputError(f"{path}: damaged: there is no section {name}")
-    config = configuration.load_config(path)
+    config = configuration.load_config(path).model_copy(update={"station": read_station(folder)})
     if "discriminator_blocks" in text:
         return config
     return configuration.replace(config, network__discriminator_blocks=1)  # a run from before there was this option

@@ -23,7 +23,7 @@ def detector(batch=4, white=0, **station):
     station = Station(**station)
     thresholds = {"image": {"value": 0.5}, "pixel": {"value": 0.5}}
     predictor = Predictor(Brightness(), batch, station.tiles, white)
-    return Detector(engines.Engine(predictor, thresholds, white, station, None, "brightness"))
+    return Detector(engines.Engine(predictor, thresholds, white, station, None, False, "brightness"))
 
 
 def picture(level, size=(16, 24), spot=None):
@@ -73,6 +73,14 @@ def test_tiles_see_the_picture_at_its_own_size():
     tiled, = detector(tiles=(8, 2)).predict(pixels)
     assert small.score < 0.5 < tiled.score and tiled.small_map.shape == (20, 30)
     assert [region.box for region in tiled.regions] == [(10, 20, 11, 21)]
+
+
+def test_a_region_that_is_too_small_counts_nowhere():
+    pixels = np.maximum(picture(0, (8, 8), np.s_[1:3, 1:3]), picture(0, (8, 8), np.s_[5:6, 5:7]))
+    results = {area: detector(min_area=area).predict(pixels)[0] for area in (1, 3, 5)}
+    assert [len(results[area].regions) for area in (1, 3, 5)] == [2, 1, 0]
+    assert [results[area].verdict for area in (1, 3, 5)] == ["rejected", "rejected", "accepted"]
+    assert results[5].score == 0 and results[1].score == 1
 
 
 def test_white_is_that_of_the_run_for_files_only(tmp_path):

@@ -1,0 +1,134 @@
+"""Fit or set the thresholds of a run on good pictures, and say what that changes."""
+import argparse
+import csv
+import json
+import os
+
+from ..console import ended
+from ..errors import InputError
+from ..report import report
+from ..training import good_pictures, run_folder
+
+KEPT = "The thresholds are kept in RUN/calibration.json, with those before them; evaluate, predict and export use them."
+NAMED = 10  # pictures whose verdict changes that are named
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="grdnet calibrate", description=__doc__, epilog=KEPT)
+    parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
+    parser.add_argument("--good", metavar="DIR", help="good pictures that the run was not trained on, a folder of them "
+                        "or one in the MVTec layout; they join those that the run held out")
+    parser.add_argument("--only", action="store_true", help="fit on --good alone")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--target-fpr", metavar="P", type=float, help="the lowest threshold that at most this share of "
+                     "the good pictures exceeds")
+    how.add_argument("--set", metavar="X", type=float, help="this threshold; the good pictures say what it promises")
+    how.add_argument("--method", metavar="M", help="max_normal (the highest good score, the default) or quantile:Q")
+    parser.add_argument("--pixel", metavar="M", help="of the pixels, which outline regions: max_normal, quantile:Q, "
+                        "target_fpr:P or value:X (default: quantile:0.999)")
+    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
+    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    return ended(lambda: run(arguments), arguments.quiet)
+
+
+def run(arguments) -> int:
+    """Judge flags and pictures, then import TensorFlow: a wrong path is answered at once."""
+    image, pixel = methods(arguments)
+    config = run_folder.read_config(arguments.run)
+    if arguments.only and not arguments.good:
+        raise InputError("--only goes with --good DIR")
+    if arguments.batch < 1:
+        raise InputError(f"--batch {arguments.batch}: expected 1 or more")
+    own = config.station.roi and os.path.join(arguments.run, config.station.roi)
+    good = good_pictures.find(arguments.run, config, None, arguments.good, own or "auto")
+    if arguments.only:
+        good = good._replace(held_out=[])
+    if not good.records:
+        raise InputError(f"{arguments.run}: held out no good pictures; --good DIR names some")
+    from ..evaluation import calibration
+    from ..evaluation.predict import Predictor
+    from ..inspection import station
+    from ..model.weights import network_arrays
+    from ..storage import fingerprint
+    from ..training.building import load_run
+
+    model = load_run(arguments.run).model
+    weights, under = fingerprint(network_arrays(model)), station.settings(config.station, arguments.run)
+    before = calibration.load(arguments.run, weights, under)
+    predictor = Predictor(model, arguments.batch, config.station.tiles, config.data.white)
+    source = (good.records, good.words)
+    found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, config.station.min_area)
+    calibration.keep(arguments.run, found, weights, good.sha256, under)
+    for line in [*told(before, found), *consequences(arguments.run, weights, config.station, found)]:
+        print(line)
+    return 0
+
+
+def methods(arguments):
+    """(of the score, of the pixels). InputError for one that is none."""
+    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    from ..evaluation.thresholds import parse as parse_method
+
+    image = arguments.method or IMAGE_METHOD
+    for flag, name, value in (("--target-fpr", "target_fpr", arguments.target_fpr), ("--set", "value", arguments.set)):
+        if value is not None:
+            image = f"{name}:{value!r}"
+    pixel = arguments.pixel or PIXEL_METHOD
+    for method in (image, pixel):
+        if parse_method(method)[0] == "best_f1":
+            raise InputError(f"{method}: a threshold that is kept is made of good pictures alone; grdnet evaluate "
+                             "--thresholds takes this")
+    return image, pixel
+
+
+def told(before, found):
+    """What each threshold was and is, and what it promises."""
+    names = {"image": "score", "image_roi": "score inside the ROI", "pixel": "pixels",
+             "pixel_roi": "pixels inside the ROI"}
+    lines = []
+    for name, entry in found.items():
+        old = before.get(name, {}).get("value")
+        was = "" if old is None else f"{old:.6g} -> "
+        promise = ""
+        if entry["false_reject_interval"]:
+            low, high = entry["false_reject_interval"]
+            promise = f": {entry['above']} of {entry['n']} above it, so {low:.1%} to {high:.1%} of good parts (95 %)"
+        lines.append(f"{names[name]}: {was}{entry['value']:.6g} by {entry['method']} on {entry['fitted_on']}{promise}")
+    return lines
+
+
+def consequences(run, weights, station, found):
+    """How the verdicts of the last evaluation change, if it is of these weights and settings."""
+    folder = os.path.join(run, "evaluation")
+    report.restore(folder)
+    try:
+        with open(os.path.join(folder, report.REPORT), encoding="utf-8") as stream:
+            last = json.load(stream)
+        with open(os.path.join(folder, report.PREDICTIONS), encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        tiles = station.tiles and ",".join(map(str, station.tiles))
+        if (last["weights_sha256"], last["min_area"], last["tiles"]) != (weights, station.min_area, tiles):
+            return [f"{folder}: of other weights or settings; evaluate again to see what changes"]
+        suffix = "_roi" if "image_roi" in found and last["n_defective_roi"] is not None else ""
+        limit = found["image" + suffix]["value"]
+        judged = [(row["path"], int(row["label" + suffix]), row["decision" + suffix] == "rejected",
+                   float(row["score" + suffix]) > limit, bool(row["decision" + suffix])) for row in rows]
+    except (FileNotFoundError, NotADirectoryError):
+        return ["not evaluated yet: grdnet evaluate shows what the threshold does"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{folder}: damaged; evaluate again to see what changes"]
+    lines = []
+    for label, what in ((0, "good rejected"), (1, "defective missed")):
+        chosen = [(then, now, known) for _, truth, then, now, known in judged if truth == label]
+        was, now = (sum(one[i] != bool(label) for one in chosen) for i in (0, 1))
+        old = f"{was} -> " if all(known for _, _, known in chosen) else ""
+        lines.append(f"last evaluation: {what} {old}{now} of {len(chosen)}")
+    changed = [(path, now) for path, _, then, now, known in judged if known and then != now]
+    lines += [f"  {'accepted -> rejected' if now else 'rejected -> accepted'}: {path}" for path, now in changed[:NAMED]]
+    return lines + [f"  and {len(changed) - NAMED} more"] * (len(changed) > NAMED)
+
