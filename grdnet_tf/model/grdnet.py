@@ -12,6 +12,7 @@ import tensorflow as tf
 from ..compat import KERAS_3, average_together, log_value, minimize
 from ..defects.perturb import perturb
 from ..errors import InputError
+from ..ops import summed
 from ..options import Loss, Network, Noise
 from . import inputs, losses, optimizers
 from .as_keras import KerasModel, refuse_unknown
@@ -222,14 +223,15 @@ class GRDNet(KerasModel):
     def objectives(self, terms):
         """The weighted loss of each network (eq. 1, 2, 6, 8): the one place where weights are applied."""
         o = self.objective
-        contextual = o.l1 * terms["l1"] + o.l2 * terms.get("l2", 0.0) + o.ssim * terms["ssim"]
-        segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
-        generator = (o.contextual * contextual + o.adversarial * terms.get("adversarial", 0.0)
-                     + o.encoder * terms.get("encoder", 0.0))
+        contextual = summed(o.l1 * terms["l1"], o.l2 * terms.get("l2", 0.0), o.ssim * terms["ssim"])
+        segmenter = o.segmentation * summed(terms["segmentation"], o.overlap * terms.get("overlap", 0.0))
+        generator = summed(o.contextual * contextual, o.adversarial * terms.get("adversarial", 0.0),
+                           o.encoder * terms.get("encoder", 0.0))
         if o.segmentation_to_generator:
             generator += segmenter
         return {"generator": generator, "discriminator": terms.get("discriminator"), "segmenter": segmenter}
 
+    @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long
     def train_step(self, data):
         """One step of both phases: generator and discriminator, then segmenter, each network by its own optimizer."""
         batch = self._checked(data)
@@ -244,6 +246,7 @@ class GRDNet(KerasModel):
         self._track(batch, terms, objectives)
         return {name: log_value(tracker) for name, tracker in self.trackers.items()}
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, data):
         """The same terms without training, and how well the synthetic anomalies are found (inside the ROI)."""
         batch = self._checked(data)
@@ -269,6 +272,7 @@ class GRDNet(KerasModel):
         for name, value in {**terms, "generator": generator, "loss": total}.items():
             self.trackers[name].update_state(value, sample_weight=size)
 
+    @tf.autograph.experimental.do_not_convert
     def predict_step(self, data):
         """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi"."""
         batch = inputs.batch_of(data, self.channels, labels_matter=False)
