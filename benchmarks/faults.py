@@ -34,8 +34,11 @@ SETTINGS = {
     "train": {"epochs": 6, "steps_per_epoch": 7, "batch_size": 4, "learning_rate": 0.01, "image_every": 0,
               "plateau_patience": 1, "deterministic": True},
 }
+# A kill costs the tracing of what follows it: a stage a network, one kind of defect.
+SMALL = {"network.widths": [4], "network.discriminator_widths": [4], "network.segmenter_widths": [4],
+         "noise.sources": {"color_blob": 1}, "noise.shapes": {"blob": 1}, "train.epochs": 8, "train.steps_per_epoch": 3}
 CASES = {f"{schedule} {precision} ema={ema} checkpoint_steps={every}": {
-             "train.schedule": schedule, "train.precision": precision, "train.ema": ema,
+             **SMALL, "train.schedule": schedule, "train.precision": precision, "train.ema": ema,
              "train.checkpoint_steps": every}
          for schedule, precision, ema, every in itertools.product(
              ("plateau", "cosine"), ("float32", "mixed_bfloat16", "mixed_float16"), (0, 0.9), (0, 2))}
@@ -156,7 +159,7 @@ def try_case(forks, data, folder, settings, kills, rng):
     for attempt in range(kills):
         resume = os.path.exists(os.path.join(killed, "config.yaml"))
         argv = ["--run", killed, "--resume"] if resume else [*given, "--run", killed]
-        if attempt % 4 == 3:  # anywhere from the making of the folder on
+        if attempt % 2:  # anywhere from the making of the folder on
             struck += forks.kill(argv, rng.uniform(0, tracing), lambda: newest(killed))
         else:  # while it writes, steps and validates: from the first new checkpoint on
             left = working / (attempt + 1)
@@ -172,11 +175,11 @@ def try_case(forks, data, folder, settings, kills, rng):
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=3, help="in each case, at most (default: %(default)s)")
-    parser.add_argument("--cases", default="", metavar="WORD", help="those that have it in their name")
+    parser.add_argument("--cases", nargs="+", default=[""], metavar="WORD", help="those that have one in their name")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args(argv)
     rng, struck, differing = random.Random(arguments.seed), 0, 0
-    chosen = {name: settings for name, settings in CASES.items() if arguments.cases in name}
+    chosen = {name: settings for name, settings in CASES.items() if any(word in name for word in arguments.cases)}
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder  # what killed processes leave of their own goes with it
         data, forks = draw(os.path.join(folder, "data")), Forks(os.path.join(folder, "log"))

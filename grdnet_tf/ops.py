@@ -3,6 +3,15 @@ import numpy as np
 import tensorflow as tf
 
 
+def summed(*parts):
+    """The sum of scalars, always in the same order.
+
+    TensorFlow makes one AddN of a chain of additions, which begins with whichever of its inputs nobody else needs any
+    more: a race, where the parts are logged too. The last bit of a loss then differs from run to run.
+    """
+    return tf.reduce_sum(tf.stack(parts))
+
+
 def double(x):
     """Nearest-neighbour enlargement by 2, (B, H, W, C) -> (B, 2H, 2W, C), by reshape.
 

@@ -14,7 +14,7 @@ from ..model import inputs, losses
 from ..model.layers import ConvBlock
 from ..model.scoring import anomaly_score
 from ..model.stepped import Detection, SteppedModel
-from ..ops import sides
+from ..ops import sides, summed
 
 keras = tf.keras
 
@@ -116,4 +116,4 @@ class DRAEM(SteppedModel):
         """The paper's one loss for the reconstruction; the focal loss alone reaches the discriminative network."""
         o = self.objective
         segmenter = o.segmentation * terms["segmentation"]
-        return {"generator": terms["l2"] + o.ssim * terms["ssim"] + segmenter, "segmenter": segmenter}
+        return {"generator": summed(terms["l2"], o.ssim * terms["ssim"], segmenter), "segmenter": segmenter}

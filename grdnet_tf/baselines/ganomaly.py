@@ -17,6 +17,7 @@ from ..model.layers import MOMENTUM, ConvBlock
 from ..model.networks import Discrimination
 from ..model.scoring import residual
 from ..model.stepped import Detection, SteppedModel
+from ..ops import summed
 
 keras = tf.keras
 
@@ -179,8 +180,8 @@ class GANomaly(SteppedModel):
 
     def objectives(self, terms):
         o = self.objective
-        generator = (o.contextual * terms["l1"] + o.adversarial * terms.get("adversarial", 0.0)
-                     + o.encoder * terms["encoder"])
+        generator = summed(o.contextual * terms["l1"], o.adversarial * terms.get("adversarial", 0.0),
+                           o.encoder * terms["encoder"])
         return {"generator": generator, "discriminator": terms.get("discriminator")}
 
     def figures(self, terms, objectives):

@@ -112,6 +112,7 @@ class TrainingStream:
                            what=f"{len(self.records)} pictures", taken=self.taken)
         continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
 
+        @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long
         def finish(seeds, images, rois=None):
             images = _unit(images, self.depth, d.white)
             if rois is None and not continued:
@@ -144,8 +145,12 @@ def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, de
         lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i % len(records)))
     decoded = _batches(samples, records, data, channels, depth, batch_size, drop_remainder=False,
                        what=f"{views} views of {len(records)} held-out pictures")
-    return _finished(decoded, lambda seeds, images, rois=None: _batch(seeds, _unit(images, depth, data.white), rois, perturb),
-                     data.parallel_calls)
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(seeds, images, rois=None):
+        return _batch(seeds, _unit(images, depth, data.white), rois, perturb)
+
+    return _finished(decoded, finish, data.parallel_calls)
 
 
 def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels: int, batch_size: int,
@@ -154,6 +159,7 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
     load = _loader(records, image_size, channels, white)
     mask = _region_loader([record.mask for record in records], image_size, missing=0)
 
+    @tf.autograph.experimental.do_not_convert
     def sample(index):
         pixels, peak, roi = load(index)
         truth = mask(index, (0, 0))  # of a file, whose size it has itself
@@ -175,6 +181,7 @@ def _integers(records, data, channels, depth):
     parts = parts_kept(records, data, channels, depth)
     dtype = parts[0][1]
 
+    @tf.autograph.experimental.do_not_convert
     def integers(index):
         pixels, peak, roi = load(index)
         with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):

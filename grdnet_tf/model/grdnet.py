@@ -8,6 +8,7 @@ from typing import Tuple
 import tensorflow as tf
 
 from ..errors import InputError
+from ..ops import summed
 from ..options import Network
 from . import inputs, losses
 from .networks import Discriminator, Generator, UNet
@@ -157,16 +158,16 @@ class GRDNet(SteppedModel):
     def contextual(self, terms):
         """Eq. 1, with the L2 that may stand beside."""
         o = self.objective
-        return o.l1 * terms["l1"] + o.l2 * terms.get("l2", 0.0) + o.ssim * terms["ssim"]
+        return summed(o.l1 * terms["l1"], o.l2 * terms.get("l2", 0.0), o.ssim * terms["ssim"])
 
     def objectives(self, terms):
         """The weighted loss of each network (eq. 1, 2, 6, 8): the one place where weights are applied."""
         o = self.objective
-        generator = (o.contextual * self.contextual(terms) + o.adversarial * terms.get("adversarial", 0.0)
-                     + o.encoder * terms.get("encoder", 0.0))
+        generator = summed(o.contextual * self.contextual(terms), o.adversarial * terms.get("adversarial", 0.0),
+                           o.encoder * terms.get("encoder", 0.0))
         segmenter = None
         if o.segmentation:
-            segmenter = o.segmentation * (terms["segmentation"] + o.overlap * terms.get("overlap", 0.0))
+            segmenter = o.segmentation * summed(terms["segmentation"], o.overlap * terms.get("overlap", 0.0))
             if o.segmentation_to_generator:
                 generator += segmenter
         return {"generator": generator, "discriminator": terms.get("discriminator"), "segmenter": segmenter}

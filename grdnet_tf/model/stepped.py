@@ -146,6 +146,7 @@ class SteppedModel(KerasModel):
         noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures)
         return dict(batch, noisy=noisy, mask=mask)
 
+    @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long
     def train_step(self, data):
         """One step: each network by its own optimizer (GRD-Net's two phases at once)."""
         batch = self._checked(data)
@@ -160,6 +161,7 @@ class SteppedModel(KerasModel):
         self._track(batch, terms, objectives)
         return {name: log_value(tracker) for name, tracker in self.trackers.items()}
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, data):
         """The same terms without training, and how well the synthetic anomalies are found (inside the ROI)."""
         batch = self._checked(data)
@@ -189,6 +191,7 @@ class SteppedModel(KerasModel):
         for name, value in {**terms, **self.figures(terms, objectives)}.items():
             self.trackers[name].update_state(value, sample_weight=size)
 
+    @tf.autograph.experimental.do_not_convert
     def predict_step(self, data):
         """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi"."""
         batch = inputs.batch_of(data, self.channels, labels_matter=False)

@@ -98,6 +98,15 @@ def test_each_weight_stands_where_the_equations_have_it():
         {"generator": 25.325, "discriminator": 19.0, "segmenter": 58.8}, rel=1e-6)
 
 
+def test_no_objective_is_a_chain_of_additions():
+    """TensorFlow would rewrite it to one AddN, whose order, and so the last bit, depends on what ends first."""
+    model = tiny(Loss(**WEIGHTS, segmentation_to_generator=True))
+    graph = tf.function(model.objectives).get_concrete_function(
+        {name: tf.TensorSpec((), tf.float32) for name in TERMS}).graph
+    added = [op for op in graph.get_operations() if op.type == "AddV2"]
+    assert added and not [op for op in added if any(part.op.type == "AddV2" for part in op.inputs)]
+
+
 def test_a_segmentation_loss_that_reaches_the_generator_adds_to_its_objective():
     found = tiny(Loss(**WEIGHTS, segmentation_to_generator=True)).objectives(
         {name: tf.constant(value) for name, value in TERMS.items()})
