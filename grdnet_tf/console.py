@@ -11,7 +11,7 @@ import time
 from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of TensorFlow: whoever sets it gets all lines of that level, those of its start too
-_STARTING = re.compile(rb"""WARNING: All\ log\ messages\ before\ absl | [IWE]\d{4}\ \d\d:\d\d:\d+
+_STARTING = re.compile(rb"""WARNING:\ All\ log\ messages\ before\ absl | [IWE]\d{4}\ \d\d:\d\d:\d+
                            | \d{4}-\d\d-\d\d\ \d\d:\d\d:\d\d\.\d+:\ [IWE]\  | To\ enable\ the\ following""", re.VERBOSE)
 
 

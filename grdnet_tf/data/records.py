@@ -13,6 +13,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..console import Progress
 from ..errors import InputError, printable
 from . import layout
 from . import roi as rois
@@ -152,8 +153,10 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"data.on_bad_image is {on_bad_image!r}, expected error or skip")
     kept, kinds, skipped, soft = [], [], [], {}
+    progress = Progress("pictures looked at")
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
         for start in range(0, len(records), _CHUNK):
+            progress(start, len(records))
             chunk = records[start:start + _CHUNK]
             for record, (kind, bad) in zip(chunk, pool.map(lambda record: _examine(record, white), chunk)):
                 if bad is None:
@@ -165,6 +168,7 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
                     raise InputError(str(bad))
                 else:
                     skipped.append((bad.path, bad.reason))
+    progress(len(records), len(records))
     if len(skipped) > max_skipped * len(records):
         raise InputError(f"{len(skipped)} of {len(records)} pictures are bad, more than data.max_skipped = "
                          f"{max_skipped} allows; the first is {skipped[0][0]}: {skipped[0][1]}")

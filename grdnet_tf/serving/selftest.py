@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from ..console import watched
 from ..errors import ExportStopped
 from ..evaluation.regions import counted
 from ..model.scoring import anomaly_score
@@ -79,7 +80,7 @@ def check(folder: str, model, thresholds, signatures, station=Station()) -> dict
     inside = _expected(model, pictures, roi, thresholds, station.min_area)
     worst = {"score": 0.0, "anomaly_map": 0.0}
     with Session(folder) as session:
-        for name, signature in signatures.items():
+        for name, signature in watched(signatures.items(), "signatures checked", len(signatures)):
             if name not in session.definitions:
                 raise ExportStopped(f"self-test: the SavedModel has no signature {name}")
             inputs, rows = requests(signature, pictures, roi)
