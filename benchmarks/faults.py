@@ -160,7 +160,7 @@ def try_case(forks, data, folder, settings, kills, rng):
         resume = os.path.exists(os.path.join(killed, "config.yaml"))
         argv = ["--run", killed, "--resume"] if resume else [*given, "--run", killed]
         if attempt % 2:  # anywhere from the making of the folder on
-            struck += forks.kill(argv, rng.uniform(0, tracing), lambda: newest(killed))
+            struck += forks.kill(argv, rng.uniform(0, tracing / 3), lambda: newest(killed))
         else:  # while it writes, steps and validates: from the first new checkpoint on
             left = working / (attempt + 1)
             struck += forks.kill(argv, rng.uniform(0, left), lambda: [n for n in newest(killed) if "step-" in n])
