@@ -32,7 +32,7 @@ def fails(capsys, status, *arguments):
 
 
 @pytest.mark.slow
-def test_another_size_gets_thresholds_of_its_own(trained, tmp_path):
+def test_another_size_gets_thresholds_of_its_own(trained, exported, tmp_path):
     before = open(os.path.join(trained, "calibration.json"), "rb").read()
     assert export.main(["--run", trained, "--out", str(tmp_path), "--image-size", "64,64", "--batch-sizes", "1",
                         "--name", "large", "--version", "7"]) == 0
