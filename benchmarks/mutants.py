@@ -6,7 +6,7 @@ Each mutant is one small change (a comparison, an operator, a number, a truth va
 statement left out) in a copy of the checkout, in which the tests run until the first failure. Survivors are printed as
 `file:line: before -> after`. TensorFlow is imported once and every mutant is tried in a fork: a tool that starts Python
 anew for each (cosmic-ray) spends most of its time on that import, and one that wraps every function (mutmut) hides the
-source from AutoGraph. Unix only. Results: docs/mutants.md.
+source from AutoGraph. Unix only. Results: docs/lab/mutants.md.
 """
 import argparse
 import ast
