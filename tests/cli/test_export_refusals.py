@@ -114,7 +114,7 @@ def test_no_threshold_and_no_data_to_fit_one_on(trained, small_demo, tmp_path, c
     make_run(run, data)
     shutil.rmtree(data)
     line = fails(capsys, 2, "--run", run, "--out", str(tmp_path / "out"))
-    assert "no threshold" in line and data in line and "evaluate.py" in line
+    assert "no threshold" in line and data in line and "grdnet calibrate" in line
     assert not os.path.exists(tmp_path / "out")
 
 
