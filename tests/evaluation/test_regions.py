@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from grdnet_tf.evaluation.regions import by_size, connected, describe, equivalent_diameter, label_found, match
+from grdnet_tf.evaluation.regions import (Defect, by_size, connected, counted, describe, equivalent_diameter, label_found,
+                                          match)
 
 
 def two_discs():
@@ -41,6 +42,36 @@ def test_minimum_area_and_threshold():
     assert len(find(two_discs(), 0.7)) == 1
     assert find(two_discs(), 0.95 + 1e-6) == []
     assert find(np.full((5, 5), 0.5, np.float32), 0.5) == []  # above, not at
+
+
+def test_a_region_of_the_least_area_stays_and_a_smaller_one_counts_nowhere():
+    amap = np.full((8, 8), 0.2, np.float32)
+    amap[0, 0] = amap[1, 1] = amap[0, 2] = 0.9   # three pixels that touch at corners
+    amap[5:7, 5:7] = 0.8                         # four
+    amap[3, 6] = 0.5                             # at the threshold, not above
+    expected = amap.copy()
+    expected[0, 0] = expected[1, 1] = expected[0, 2] = 0.0
+    np.testing.assert_array_equal(counted(amap, 0.5, 4), expected)
+    np.testing.assert_array_equal(counted(amap, 0.5, 1), amap)
+    np.testing.assert_array_equal(counted(amap, 0.5, 2), amap)
+    assert [region.area for region in find(amap, 0.5, min_area=4)] == [4]
+    assert sorted(region.area for region in find(amap, 0.5, min_area=3)) == [3, 4]
+
+
+def test_the_order_is_of_the_peaks_and_of_the_place_where_they_are_equal():
+    amap = np.zeros((9, 40), np.float32)
+    amap[2, 2:4] = 0.95, 0.3    # the highest peak and the lowest pixel
+    amap[2, 10:12] = 0.8
+    amap[5, 20::2] = 0.6        # ten alike
+    found = find(amap, 0.2)
+    assert [region.peak for region in found[:2]] == pytest.approx([0.95, 0.8])
+    assert [region.box[1] for region in found[2:]] == list(range(20, 40, 2))
+
+
+def test_of_one_map_fifty_regions_are_described():
+    amap = np.zeros((20, 40), np.float32)
+    amap[::2, ::2] = 0.9
+    assert len(find(amap, 0.5)) == 50
 
 
 def test_corners_join():
@@ -83,6 +114,15 @@ def test_recall_by_size():
     filled = [(c["from"], c["n"], c["found"]) for c in in_um["classes"] if c["n"]]
     assert filled == [(0, 1, 0), (100, 2, 1), (800, 1, 1)]
     assert by_size([]) is None
+
+
+def test_classes_of_size_hold_their_lower_edge():
+    sizes = by_size([Defect(4.0, None, True), Defect(8.0, 100.0, False)])  # not all in um: in pixels
+    assert sizes["unit"] == "px" and [c["from"] for c in sizes["classes"]] == [0, 4, 8, 16, 32, 64]
+    assert [c["n"] for c in sizes["classes"]] == [0, 1, 1, 0, 0, 0]
+    in_um = by_size([Defect(4.0, 1000.0, True)])
+    assert [c["from"] for c in in_um["classes"]] == [0, 100, 200, 300, 400, 600, 800, 1000]
+    assert in_um["classes"][-1]["n"] == 1
 
 
 def test_equivalent_diameter():

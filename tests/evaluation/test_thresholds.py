@@ -29,6 +29,16 @@ def test_quantile_and_target(method, value, above):
     assert (found.value, found.above) == (value, above)
 
 
+def test_the_highest_good_score_is_that_of_a_good_part_where_defective_ones_lie_above():
+    assert thresholds.fit(rank(np.array([0.2, 0.4, 0.9]), np.array([0, 0, 1]))).value == 0.4
+
+
+def test_methods_are_read_with_their_number_or_path():
+    assert thresholds.parse("max_normal") == ("max_normal", None)
+    assert thresholds.parse("best_f1:other/data") == ("best_f1", "other/data")
+    assert thresholds.parse("value:1") == ("value", 1.0) and thresholds.parse("quantile:0.9") == ("quantile", 0.9)
+
+
 def test_ties_are_rejected_together_or_not_at_all():
     # Three of four share the highest score: a target of 50 % would have to reject all three, so it rejects none.
     assert fit([0.1, 0.9, 0.9, 0.9], "target_fpr:0.5").value == 0.9
@@ -54,7 +64,8 @@ def test_best_f1_lies_between_the_samples_it_separates():
     assert found == (pytest.approx(0.4), "best_f1:some/folder", 2, 0, thresholds.clopper_pearson(0, 2))
 
 
-@pytest.mark.parametrize("text", ["max", "quantile", "quantile:1.5", "target_fpr:0", "target_fpr:x", "max_normal:1",
+@pytest.mark.parametrize("text", ["max", "quantile", "quantile:1.5", "target_fpr:0", "target_fpr:x", "max_normal:1", "quantile:1",
+                                  "target_fpr:1", "value:1.1",
                                   "best_f1", "best_f1:"])
 def test_unknown_methods_are_named(text):
     with pytest.raises(InputError, match="expected max_normal"):

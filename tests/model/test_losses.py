@@ -182,6 +182,11 @@ def test_overlap_by_hand():
     np.testing.assert_allclose(to_a[0, ..., 0], np.float32([[-4, -4], [2, 2]]) / 9 / 4, rtol=1e-5)
 
 
+def test_a_faint_map_has_an_overlap_too():
+    a, r = (np.float32(values).reshape((1, 2, 2, 1)) for values in ([0.25, 0, 0.25, 0], [1, 1, 0, 0]))
+    assert float(losses.overlap(a, r)) == pytest.approx(0.5)  # |A.R| = 0.25, |A| = 0.5
+
+
 class TestSegmentation:
     # A = 0.5, 0.5, 0.8, 0.2; M = 1, 0, 1, 0; the ROI is the first two pixels
     logits = logit(np.array([0.5, 0.5, 0.8, 0.2])).reshape((1, 2, 2, 1))
@@ -205,6 +210,16 @@ class TestSegmentation:
         assert float(terms.focal) == pytest.approx(focal, rel=1e-5)
         assert float(terms.overlap) == pytest.approx(overlap, rel=1e-5, abs=1e-7)
         assert float(terms.total) == pytest.approx(focal + 0.4 * overlap, rel=1e-5)
+
+    @pytest.mark.parametrize("reading", READINGS)
+    def test_a_batch_counts_as_the_mean_of_its_pictures(self, reading):
+        other = 0.5 * self.logits, self.mask[:, ::-1], np.float32([0, 1, 1, 1]).reshape((1, 2, 2, 1))
+        alone = [losses.segmentation(reading, *parts) for parts in ((self.logits, self.mask, self.roi), other)]
+        both = losses.segmentation(reading, *(np.concatenate([one, two]) for one, two in
+                                              zip((self.logits, self.mask, self.roi), other)))
+        for name in ("total", "focal", "overlap"):
+            mean = np.mean([float(getattr(terms, name)) for terms in alone])
+            assert float(getattr(both, name)) == pytest.approx(mean, rel=1e-5, abs=1e-7), name
 
     def test_table_is_complete(self):
         assert len(READINGS) == 5

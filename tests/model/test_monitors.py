@@ -72,3 +72,18 @@ def test_the_same_in_a_graph_and_in_xla():
         results.append(float((step if jit is None else tf.function(step, jit_compile=jit))()))
     assert results[0] == pytest.approx(average_precision_score(truth, score), abs=1e-4)
     assert results == [results[0]] * 3
+
+
+def test_counts_of_two_replicas_are_added():
+    """One has seen good parts only, 0.2 and 0.6, the other defective ones only, 0.4 and 0.8: 3 of 4 pairs are right."""
+    strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
+    assert strategy.num_replicas_in_sync == 2
+    with strategy.scope():
+        monitor = RankingArea("roc", "area")
+
+    def of(first, second):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(second if context.replica_id_in_sync_group else first))
+
+    strategy.run(monitor.update_state, args=(of([0.0, 0.0], [1.0, 1.0]), of([0.2, 0.6], [0.4, 0.8])))
+    assert float(monitor.result()) == pytest.approx(0.75)

@@ -1,7 +1,7 @@
 """The image score: a known mean, and the region of interest."""
 import numpy as np
 
-from grdnet_tf.model.scoring import anomaly_score
+from grdnet_tf.model.scoring import anomaly_score, residual
 
 
 def test_score_is_the_mean_of_the_window_a_defect_fills():
@@ -22,3 +22,10 @@ def test_roi_silences_what_lies_outside():
 def test_roi_of_ones_is_no_roi_bit_for_bit():
     maps = np.random.default_rng(2).random((3, 50, 50, 1), dtype=np.float32)
     np.testing.assert_array_equal(anomaly_score(maps), anomaly_score(maps, roi=np.ones_like(maps)))
+
+
+def test_residual_is_the_mean_difference_of_the_channels():
+    images, redrawn = np.zeros((2, 1, 2, 3), np.float32), np.zeros((2, 1, 2, 3), np.float32)
+    images[0, 0, 0], redrawn[0, 0, 0] = (0.9, 0.5, 0.1), (0.6, 0.5, 0.4)  # 0.3, 0, 0.3
+    redrawn[1, 0, 1] = 0.6
+    np.testing.assert_allclose(residual(images, redrawn), [[[[0.2], [0.0]]], [[[0.0], [0.6]]]], atol=1e-7)
