@@ -49,13 +49,16 @@ def test_a_region_of_the_least_area_stays_and_a_smaller_one_counts_nowhere():
     amap[0, 0] = amap[1, 1] = amap[0, 2] = 0.9   # three pixels that touch at corners
     amap[5:7, 5:7] = 0.8                         # four
     amap[3, 6] = 0.5                             # at the threshold, not above
+    amap[7, 0] = 0.7                             # one
     expected = amap.copy()
+    expected[7, 0] = 0.0
+    np.testing.assert_array_equal(counted(amap, 0.5, 2), expected)
     expected[0, 0] = expected[1, 1] = expected[0, 2] = 0.0
     np.testing.assert_array_equal(counted(amap, 0.5, 4), expected)
     np.testing.assert_array_equal(counted(amap, 0.5, 1), amap)
-    np.testing.assert_array_equal(counted(amap, 0.5, 2), amap)
+    assert sorted(region.area for region in describe(label_found(amap, 0.5), amap)) == [1, 3, 4]
+    assert sorted(region.area for region in find(amap, 0.5, min_area=2)) == [3, 4]
     assert [region.area for region in find(amap, 0.5, min_area=4)] == [4]
-    assert sorted(region.area for region in find(amap, 0.5, min_area=3)) == [3, 4]
 
 
 def test_the_order_is_of_the_peaks_and_of_the_place_where_they_are_equal():
