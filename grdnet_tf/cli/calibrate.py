@@ -44,8 +44,8 @@ def run(arguments) -> int:
         raise InputError("--only goes with --good DIR")
     if arguments.batch < 1:
         raise InputError(f"--batch {arguments.batch}: expected 1 or more")
-    own = config.station.roi and os.path.join(arguments.run, config.station.roi)
-    good = good_pictures.find(arguments.run, config, None, arguments.good, own or "auto")
+    roi = run_folder.roi_choice(arguments.run, config.station)
+    good = good_pictures.find(arguments.run, config, None, arguments.good, roi)
     if arguments.only:
         good = good._replace(held_out=[])
     if not good.records:
@@ -131,4 +131,3 @@ def consequences(run, weights, station, found):
     changed = [(path, now) for path, _, then, now, known in judged if known and then != now]
     lines += [f"  {'accepted -> rejected' if now else 'rejected -> accepted'}: {path}" for path, now in changed[:NAMED]]
     return lines + [f"  and {len(changed) - NAMED} more"] * (len(changed) > NAMED)
-

@@ -62,8 +62,7 @@ def run(arguments) -> int:
     settings = at_this_station(config.station, arguments, tiles)
     own = config.station.replace(um_per_pixel=settings.um_per_pixel)  # the scale changes no decision
     plain = arguments.roi == "auto" and settings == own and arguments.epoch is None  # kept thresholds are of the best
-    if arguments.roi == "auto" and settings.roi:
-        arguments.roi = os.path.join(arguments.run, settings.roi)
+    arguments.roi = run_folder.roi_choice(arguments.run, settings, arguments.roi)
     name = "evaluation" if arguments.epoch is None else f"evaluation-epoch-{arguments.epoch}"
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)

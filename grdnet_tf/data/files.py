@@ -6,11 +6,13 @@ EXIF orientation is turned upright: that is how people saw it when they drew its
 """
 from __future__ import annotations
 
+import io
 import os
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ..errors import printable
 from . import headers, tiff
@@ -114,7 +116,13 @@ def _contents(path):
 
 
 def _grey(contents):
-    return _decode(contents, cv2.IMREAD_GRAYSCALE)
+    """By Pillow: of the changed copies that `scan_reason` asks for, libjpeg in OpenCV prints a warning each."""
+    try:
+        with Image.open(io.BytesIO(contents), formats=["JPEG"]) as picture:
+            picture.draft("L", picture.size)  # brightness alone, as it is coded
+            return np.asarray(picture)
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _decode(contents, how):

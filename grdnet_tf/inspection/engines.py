@@ -189,4 +189,3 @@ class _Onnx(_Exported):
 
 def _first_line(error):
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-

@@ -158,4 +158,3 @@ class Counts(NamedTuple):
     def status(self) -> int:
         """Exit status: 0 all are good, 3 some are not, or could not be judged."""
         return 3 if self.rejected or self.unreadable else 0
-

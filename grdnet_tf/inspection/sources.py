@@ -162,4 +162,3 @@ def _pixels(array, number):
     if array.dtype not in (np.uint8, np.uint16):
         raise InputError(f"array {number} is {array.dtype}; expected uint8, uint16 or floats in [0, 1]")
     return array
-

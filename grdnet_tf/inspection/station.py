@@ -19,7 +19,7 @@ from ..model.weights import network_arrays
 from ..options import Station
 from ..serving import folding, signatures
 from ..storage import file_sha256, fingerprint
-from ..training import good_pictures
+from ..training import good_pictures, run_folder
 
 
 def settings(station: Station, folder: str) -> dict:
@@ -27,11 +27,6 @@ def settings(station: Station, folder: str) -> dict:
     roi = None if station.roi is None else file_sha256(os.path.join(folder, station.roi))
     return {"min_area": station.min_area, "tiles": None if station.tiles is None else list(station.tiles),
             "roi_sha256": roi}
-
-
-def roi_choice(station: Station, folder: str, asked: str = "auto") -> str:
-    """Which ROI: what is asked for, else the station's own for all pictures, else as the data has it."""
-    return os.path.join(folder, station.roi) if asked == "auto" and station.roi else asked
 
 
 def served(run: str, config, size: Tuple[int, int]) -> tuple:
@@ -85,7 +80,7 @@ def thresholds(run: str, config, model, size: Optional[Tuple[int, int]] = None) 
     kept = calibration.load(run, weights, under) if as_trained else {}
     if "image" in kept:
         return kept
-    good = good_pictures.find(run, config, roi=roi_choice(config.station, run))
+    good = good_pictures.find(run, config, roi=run_folder.roi_choice(run, config.station))
     if not good.records:
         what = "" if as_trained else " and this size"
         raise InputError(f"{run}: no threshold: no {calibration.FILE} of its weights{what}, and no good pictures that "

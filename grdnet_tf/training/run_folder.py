@@ -167,6 +167,11 @@ def read_station(folder: str) -> Station:
     return station
 
 
+def roi_choice(folder: str, station: Station, asked: str = "auto") -> str:
+    """Which ROI: what is asked for, else the station's own for all pictures, else as the data has it ("auto")."""
+    return os.path.join(folder, station.roi) if asked == "auto" and station.roi else asked
+
+
 def _own_roi(folder, config):
     """The name of the run's copy of the ROI that is for all pictures: of station.roi, or else of the data folder's."""
     root = config.data.root

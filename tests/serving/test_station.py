@@ -54,5 +54,3 @@ def test_a_picture_without_a_roi_is_cut_by_the_stations(model, pictures):
         half(shown, roi=given).anomaly_map.numpy(), half.score_pool), atol=1e-6)
     broken = offered["serving_default"].function(tf.fill(shown.shape, np.float32(np.nan)))
     assert broken["is_anomalous"].numpy().all() and (broken["score"].numpy() == 1).all()
-
-
