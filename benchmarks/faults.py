@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -151,35 +152,46 @@ def newest(run):
     return found
 
 
+def checkpoints(run):
+    """The names of the checkpoints of a run that are there, the oldest first."""
+    folder = os.path.join(run, "checkpoints")
+    return sorted(name for name in (os.listdir(folder) if os.path.isdir(folder) else ())
+                  if re.fullmatch(r"step-\d+\.npz", name))
+
+
+def watched(forks, argv, run):
+    """Train `run` undisturbed: ([(seconds since its folder was made, the newest checkpoint then there)] by checkpoint)."""
+    process, begun, seen = forks.start(argv), None, []
+    while not os.waitpid(process, os.WNOHANG)[0]:
+        now = time.monotonic()
+        if begun is None and newest(run):
+            begun = now
+        last = checkpoints(run)[-1:]
+        if last and last != [name for _, name in seen[-1:]]:
+            seen.append((now - begun, last[0]))
+        time.sleep(0.002)
+    if not os.path.isfile(os.path.join(run, "summary.json")):
+        forks.complete([*argv[:-1], run + " again"])  # raises with what it says
+    return seen
+
+
 def try_case(forks, data, folder, settings, kills, rng):
     """(kills that struck, what differs) of one case."""
     whole, killed = os.path.join(folder, "whole"), os.path.join(folder, "killed")
     given = ["--data", data, "--no-jit", *flags(settings)]
-    begun = []
-
-    def moves():  # the moments of the undisturbed run: where its files begin, and where they end
-        now = time.monotonic()
-        if newest(whole) and (not begun or newest(whole) != begun[-1][1]):
-            begun.append((now, newest(whole)))
-
-    process = forks.start([*given, "--run", whole])
-    while not os.waitpid(process, os.WNOHANG)[0]:
-        moves()
-        time.sleep(0.005)
-    if not os.path.isfile(os.path.join(whole, "summary.json")):
-        forks.complete([*given, "--run", os.path.join(folder, "again")])  # raises with what it says
-    at_work = [t for t, names in begun if any(name.startswith("step-") for name in names)]
-    working = max(0.3, at_work[-1] - at_work[0])
-    tracing = at_work[0] - begun[0][0]
+    seen = watched(forks, [*given, "--run", whole], whole)
+    tracing, between = seen[0][0], (seen[-1][0] - seen[0][0]) / max(1, len(seen) - 1)
     struck = 0
     for attempt in range(kills):
         resume = os.path.exists(os.path.join(killed, "config.yaml"))
         argv = ["--run", killed, "--resume"] if resume else [*given, "--run", killed]
-        if attempt % 2:  # anywhere from the making of the folder on
+        # A checkpoint is waited for, not a time: how fast this machine is just now does not decide what is struck.
+        ahead = [name for _, name in seen if name > (checkpoints(killed) or [""])[-1]][:-1]
+        if attempt % 2 or not ahead:  # anywhere from the making of the folder on, or from the lock of a resumed run on
             struck += forks.kill(argv, rng.uniform(0, tracing / 3), lambda: newest(killed))
-        else:  # while it writes, steps and validates: from the first new checkpoint on
-            left = working / (attempt + 1)
-            struck += forks.kill(argv, rng.uniform(0, left), lambda: [n for n in newest(killed) if "step-" in n])
+        else:  # while it writes, steps and validates: between a checkpoint early among those ahead and the next one
+            target = rng.choice(ahead[:max(1, len(ahead) // (1 + (kills - attempt) // 2))])
+            struck += forks.kill(argv, rng.uniform(0, between), lambda: (checkpoints(killed) or [""])[-1] >= target)
         if os.path.exists(os.path.join(killed, "summary.json")):
             break
     forks.complete(["--run", killed, "--resume"] if os.path.exists(os.path.join(killed, "config.yaml"))
