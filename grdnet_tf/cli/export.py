@@ -8,7 +8,7 @@ from ..console import ended
 from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
 from ..report import report
-from ..serving import publish, server_files
+from ..serving import bundle, publish, server_files
 from ..storage import read_arrays
 from ..training import run_folder
 
@@ -34,6 +34,8 @@ def parse(argv):
                         help="of the signatures static_b<N>, whose shapes are fixed, for TensorRT (default: 1,8)")
     parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
                         f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
+    parser.add_argument("--bundle", metavar="FILE", help="also one tar of the version, the server's settings for it and "
+                        "the client, for a machine without a network; `grdnet verify FILE` checks it there")
     parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
     return parser.parse_args(argv)
 
@@ -56,6 +58,10 @@ def run(arguments) -> int:
     size = picture_size(arguments, config)
     name = arguments.name or default_name(config)
     server_files.check(arguments.out, name)
+    if arguments.bundle and not os.path.isdir(os.path.dirname(os.path.abspath(arguments.bundle))):
+        raise InputError(f"--bundle {arguments.bundle}: no such folder")
+    if arguments.bundle and os.path.isdir(arguments.bundle):
+        raise InputError(f"--bundle {arguments.bundle}: is a folder, expected a file")
     version = publish.free_version(os.path.join(arguments.out, name), arguments.version)
     for batch in batch_sizes if "tftrt" in extra else ():
         publish.free_version(os.path.join(arguments.out, f"{name}_tftrt_b{batch}"), version)
@@ -84,6 +90,9 @@ def run(arguments) -> int:
         path = os.path.join(finals[0], formats.ONNX)
         print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(
             path, size, model.channels, batch_sizes, arguments.precision))
+    if arguments.bundle:
+        bundle.write(arguments.bundle, finals)
+        print(f"bundle: {arguments.bundle}")
     print(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
     return 0
 

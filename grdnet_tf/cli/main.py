@@ -10,6 +10,7 @@ COMMANDS = {
     "predict": "judge new pictures: files, folders, video, camera, a watched folder",
     "calibrate": "fit or set the thresholds on new good pictures",
     "export": "turn a run into a SavedModel for TensorFlow Serving",
+    "verify": "compare an export, or a bundle of one, with its digests",
     "check": "look a data folder over before training",
     "roi": "draw a region of interest, or let it be proposed",
     "demo": "draw the demo set into a folder",

@@ -84,7 +84,7 @@ def check(out_dir, model_name, engines=()):
         if os.path.isdir(os.path.join(folder, name)):
             raise InputError(f"cannot write {os.path.join(folder, name)}: Is a directory")
     path = os.path.join(folder, MODELS)
-    text, sections = "model_config_list {\n}", ""
+    text, sections = EMPTY, ""
     try:
         if os.path.lexists(path):
             with open(path, encoding="utf-8") as stream:
@@ -93,12 +93,22 @@ def check(out_dir, model_name, engines=()):
         raise InputError(f"cannot read {path}: {error}") from None
     for name in (model_name, *engines):
         if not re.search(rf'\bname\s*:\s*["\']{re.escape(name)}["\']', text):
-            sections += (ENGINE if name in engines else "") + SECTION.format(name=name)
+            sections += section(name, name in engines)
     if not sections:
         return None
     if not text.startswith("model_config_list") or not text.endswith("}"):
         raise InputError(f"{path}: expected model_config_list {{ ... }}; repair it, or delete it and export again")
     return f"{text[:-1]}{sections}}}\n"
+
+
+def section(name, engine=False) -> str:
+    """What models.config says of one model."""
+    return (ENGINE if engine else "") + SECTION.format(name=name)
+
+
+def models_config(names, engines=()) -> str:
+    """A models.config with these models and no other."""
+    return EMPTY[:-1] + "".join([*map(section, names), *(section(name, True) for name in engines)]) + "}\n"
 
 
 def check_name(model_name) -> None:
@@ -149,6 +159,7 @@ def _write_batching(path, static):
                        "refuse its warmup; raise it", path, found[1], static)
 
 
+EMPTY = "model_config_list {\n}"
 ENGINE = "  # TensorRT engines, for one kind of GPU: take this model out for a server that has another, or none.\n"
 SECTION = """\
   config {{
