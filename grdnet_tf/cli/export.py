@@ -9,6 +9,7 @@ from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
 from ..report import report
 from ..serving import bundle, publish, server_files
+from ..serving.names import MAY_BE_DEFAULT
 from ..storage import read_arrays
 from ..training import run_folder
 
@@ -32,6 +33,9 @@ def parse(argv):
                         "anew for it (default: as trained)")
     parser.add_argument("--batch-sizes", metavar="N,...", default="1,8",
                         help="of the signatures static_b<N>, whose shapes are fixed, for TensorRT (default: 1,8)")
+    parser.add_argument("--default-signature", metavar="NAME", default=MAY_BE_DEFAULT[0], choices=MAY_BE_DEFAULT,
+                        help="what a server calls that knows one signature only (SageMaker), or names none: "
+                        f"{', '.join(MAY_BE_DEFAULT[1:])}; floats with their map are serve_float then (default: those)")
     parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
                         f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
     parser.add_argument("--bundle", metavar="FILE", help="also one tar of the version, the server's settings for it and "
@@ -78,7 +82,8 @@ def run(arguments) -> int:
     tiled = config.station.tiles is not None
     thresholds = station.thresholds(arguments.run, config, model, None if tiled else size)
     options = export.Options(size, batch_sizes, arguments.max_pixels, extra, arguments.precision, pictures,
-                             config.data.white, *station.served(arguments.run, config, size))
+                             config.data.white, arguments.default_signature,
+                             *station.served(arguments.run, config, size))
     told = about(arguments.run, config, model)
     try:
         finals = export.export(model, thresholds, arguments.out, name, version, options, told)

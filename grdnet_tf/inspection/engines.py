@@ -18,6 +18,7 @@ from ..model.grdnet import Detection
 from ..options import Station
 from ..serving import publish
 from ..serving.convert import onnx
+from ..serving.names import of_tensors
 from . import station as stations
 
 RUN = "config.yaml"
@@ -160,7 +161,7 @@ class _SavedModel(_Exported):
     def __init__(self, loaded, told):
         super().__init__(told)
         self._kept = loaded  # its variables live as long as it does
-        self._detect, self._inside = loaded.signatures["serving_default"], loaded.signatures["serve_roi"]
+        self._detect, self._inside = loaded.signatures[of_tensors(loaded.signatures)], loaded.signatures["serve_roi"]
         self._cut = told.get("station", {}).get("roi") is not None and not told["station"]["tiles"]
 
     def __call__(self, images, roi=None, training=False):

@@ -12,6 +12,7 @@ from ..model.grdnet import GRDNet
 from ..model.weights import network_arrays
 from . import folding, publish, selftest, server_files, warmup
 from .convert import formats, judge
+from .names import DEFAULT
 from .signatures import Station, write_saved_model
 
 # What `described` tells.
@@ -28,6 +29,7 @@ class Options(NamedTuple):
     precision: str = "fp32"                       # of these formats: fp32, fp16, int8
     pictures: Optional[judge.Pictures] = None  # that a lower precision is calibrated and judged on
     white: int = 0                             # data.white of the run: what counts as white in a picture file
+    default: str = DEFAULT                     # of MAY_BE_DEFAULT: what serving_default is
     station: Station = Station()               # of the run, as far as the graph has it
     settings: Optional[dict] = None            # all of it, for whoever uses the export
     roi_file: Optional[str] = None             # that the settings name; a copy is put beside the SavedModel
@@ -75,7 +77,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
     def write_beside():
         server_files.write_server_files(out, name, server_files.Description(
             version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__,
-            tuple(engines)))
+            tuple(engines), options.default))
 
     engines = {engine_name(name, batch): batch for batch in options.batch_sizes if "tftrt" in options.formats}
     targets = {os.path.join(out, name): write}
@@ -111,7 +113,7 @@ def _write_checked(folder, model, half, thresholds, options, source):
     """Write the SavedModel, count its numbers and self-test it; its signatures."""
     try:
         offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels,
-                                     options.white, options.station)
+                                     options.white, options.station, options.default)
         if options.roi_file:
             shutil.copyfile(options.roi_file, os.path.join(folder, os.path.basename(options.roi_file)))
     except tf.errors.OpError as error:

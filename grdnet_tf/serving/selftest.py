@@ -13,6 +13,8 @@ from ..errors import ExportStopped
 from ..evaluation.regions import counted
 from ..model.scoring import anomaly_score
 from ..report.pictures import IMAGE_SHARE, jet, to_rgb
+from .found_regions import ROWS as MOST
+from .names import of_tensors
 from .signatures import Station
 
 TOLERANCE = 1e-4  # of score and map; folding batch norm changes the order of rounding
@@ -59,9 +61,11 @@ class Session:
 
 
 class Expected(NamedTuple):
-    """What the Keras model gives for the test pictures; `near`: rows whose score is too near the threshold to tell."""
+    """What the Keras model gives for the test pictures, of "regions" the highest peak; `near`: rows whose score is too
+    near the threshold to tell, `open`: rows whose regions hang on a rounding."""
     outputs: dict
     near: np.ndarray
+    open: np.ndarray
 
 
 def check(folder: str, model, thresholds, signatures, station=Station()) -> dict:
@@ -74,7 +78,7 @@ def check(folder: str, model, thresholds, signatures, station=Station()) -> dict
     Returns: {"score": the largest difference, "anomaly_map": the same}.
     Raises: ExportStopped naming the signature that is missing or answers something else.
     """
-    pictures, roi = test_pictures(*signatures["serving_default"].inputs[0].shape[1:])
+    pictures, roi = test_pictures(*signatures[of_tensors(signatures)].inputs[0].shape[1:])
     own = None if station.roi is None else np.repeat(station.roi[None, ..., None].astype(np.float32), len(roi), axis=0)
     plain = _expected(model, pictures, own, thresholds, station.min_area)
     inside = _expected(model, pictures, roi, thresholds, station.min_area)
@@ -143,8 +147,15 @@ def _expected(model, pictures, roi, thresholds, min_area):
             level = thresholds["pixel" + end]["value"]
             kept = [counted(one, level, min_area) for one in found.anomaly_map.numpy()[..., 0]]
             score = anomaly_score(np.stack(kept)[..., None], model.score_pool).numpy()
-    return Expected({"score": score, "anomaly_map": found.anomaly_map.numpy(), "valid": np.ones(len(score), np.int32),
-                     "is_anomalous": (score > value).astype(np.int32)}, np.abs(score - value) <= TOLERANCE)
+    amap, rejected = found.anomaly_map.numpy(), score > value
+    level = thresholds.get("pixel" + end, thresholds.get("pixel", thresholds["image"]))["value"]
+    peaks = np.where(rejected, amap.max((1, 2, 3)), 0.0)
+    outputs = {"score": score, "anomaly_map": amap, "valid": np.ones(len(score), np.int32),
+               "is_anomalous": rejected.astype(np.int32), "regions": np.where(peaks > level, peaks, 0.0)}
+    if found.reconstruction is not None:
+        outputs["reconstruction"] = found.reconstruction.numpy()
+    near = np.abs(score - value) <= TOLERANCE
+    return Expected(outputs, near, (np.abs(peaks - level) <= TOLERANCE) | near | (min_area > 1))
 
 
 def _compare(what, output, value, expected, rows, pictures, worst):
@@ -153,12 +164,15 @@ def _compare(what, output, value, expected, rows, pictures, worst):
         wanted = np.array([IMAGE_SHARE * to_rgb(picture / 255.0) + (1 - IMAGE_SHARE) * jet(amap[..., 0])
                            for picture, amap in zip(pictures, expected.outputs["anomaly_map"])])
         fits = np.shape(overlays) == wanted.shape and np.abs(overlays - wanted).max() <= OVERLAY_TOLERANCE
+    elif output == "regions":
+        told, wanted = value[:, 0, 5], expected.outputs["regions"][rows]
+        fits = value.shape == (len(rows), MOST, 6) and (np.abs(told - wanted) <= TOLERANCE)[~expected.open[rows]].all()
     elif value.shape != expected.outputs[output][rows].shape:
         fits = False
-    elif output in worst:
+    elif value.dtype == np.float32:
         difference = float(np.abs(value - expected.outputs[output][rows]).max())
         fits = difference <= TOLERANCE  # NaN is not
-        worst[output] = max(worst[output], difference)
+        worst[output] = max(worst.get(output, 0.0), difference)
     else:
         fits = (value == expected.outputs[output][rows])[~expected.near[rows]].all()
     if not fits:

@@ -14,6 +14,7 @@ import yaml
 
 from ..errors import InputError
 from ..storage import lock, write_text, writing
+from .names import DEFAULT, TENSORS
 from .server_readme import ENGINES, README
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Description(NamedTuple):
     batch_sizes: Sequence[int]   # of the static signatures
     tensorflow: str              # version that wrote the export: the server must be as new
     engines: Sequence[str] = ()  # models of its TensorRT engines
+    default: str = DEFAULT       # which signature serving_default is
 
 
 def write_server_files(out_dir, model_name, description) -> str:
@@ -64,6 +66,8 @@ def _write(folder, model_name, description, models):
         model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
         channels=description.channels, threshold=f"{description.threshold:.6g}", tensorflow=description.tensorflow,
         image=docker_image(description.tensorflow),
+        tensors=TENSORS if description.default != DEFAULT else DEFAULT,
+        default="" if description.default == DEFAULT else f"| `{DEFAULT}` | as `{description.default}` | the same |\n",
         static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)",
         engines="".join(ENGINES.format(name=name) for name in description.engines)))
     if models is not None:  # last: a server looks for a model as soon as it is named

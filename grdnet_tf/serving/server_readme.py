@@ -63,14 +63,16 @@ It prints a line a picture: score, `good`, `DEFECT` or `INVALID`. Exit status 1 
 
 | signature | input | output |
 |---|---|---|
-| `serving_default` | `images` [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |
-| `serve_uint8` | `images` uint8, 0 to 255 | the same |
+| `{tensors}` | `images` [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |
+{default}| `serve_uint8` | `images` uint8, 0 to 255 | the same |
 | `score` | `images` float32 | `score`, `is_anomalous` |
 | `serve_bytes` | `image_bytes`, of mixed sizes | `score`, `is_anomalous`, `anomaly_map`, `valid` |
 | `serve_bytes_map` | `image_bytes` | `score`, `is_anomalous`, `valid`, `overlay_bytes` (PNG) |
+| `serve_regions` | `image_bytes` | `score`, `is_anomalous`, `valid`, `regions` [N, 16, 6]: top, left, bottom, right as shares of the picture, pixels, peak |
+| `serve_reconstruction` | `images` float32 | `score`, `is_anomalous`, `reconstruction` (not of methods without one) |
 | `serve_roi` | `images`, `roi` [N, {height}, {width}, 1] | as `serve_bytes`, inside the region |
 | `serve_bytes_roi` | `image_bytes`, `roi_bytes` (PNG) | the same |
-| {static} | `images` float32, exactly so many | as `serving_default` |
+| {static} | `images` float32, exactly so many | as `{tensors}` |
 
 REST sends every output, and a map is long in JSON: ask for `score` or `serve_bytes_map` there, or use gRPC. The static
 signatures are for TensorRT; do not call them on a server with batching, which would merge two requests into one.

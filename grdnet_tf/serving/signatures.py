@@ -7,7 +7,13 @@
     serve_bytes       image_bytes (N,) string              -> score, is_anomalous, anomaly_map, valid
     serve_bytes_roi   image_bytes, roi_bytes (N,) string   -> the same, 0 outside the ROI
     serve_bytes_map   image_bytes (N,) string              -> score, is_anomalous, valid, overlay_bytes (N,) string: PNG
+    serve_regions     image_bytes (N,) string              -> score, is_anomalous, valid, regions (N, 16, 6) float32
+    serve_reconstruction  images (N, H, W, C) float32 [0, 1]  -> score, is_anomalous, reconstruction (N, H, W, C)
     static_b<n>       images (n, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map; of fixed shape: TensorRT
+
+A server that knows one signature only calls serving_default: any of the others can stand there too (`default`); then
+what is described above under that name is serve_float. Methods without a reconstruction have no serve_reconstruction.
+regions: see `found_regions.rows`; of rejected pictures only.
 
 score (N,) float32, anomaly_map (N, H, W, 1) float32, both in [0, 1]; is_anomalous and valid (N,) int32 of 0 or 1.
 is_anomalous is 1 where the score is above the threshold. What is no picture, pixels that are not finite or outside
@@ -24,8 +30,10 @@ from ..compat import keras
 from ..data.decoding import decode_or_nan, region_or_nan
 from ..data.files import MAX_PIXELS
 from ..model.scoring import anomaly_score
+from ..model.stepped import SteppedModel
 from ..report.pictures import IMAGE_SHARE, jet
-from . import least_area
+from . import found_regions
+from .names import DEFAULT, TENSORS
 
 
 class Station(NamedTuple):
@@ -43,7 +51,8 @@ class Signature(NamedTuple):
     inputs: tuple
 
 
-def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0, station=Station()) -> dict:
+def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0, station=Station(),
+               default=DEFAULT) -> dict:
     """{name: Signature} of `model`, a `folding.inference_half`, at its own picture size.
 
     Args:
@@ -52,6 +61,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
       max_pixels: a picture whose header claims more is not decoded.
       white: the value of a pixel of a file that counts as white, 0: the full range of its depth.
       station: its ROI cuts every picture that comes without one, and "image_roi" decides.
+      default: of MAY_BE_DEFAULT, which one serving_default is.
     """
     height, width, channels = size = (*model.image_size, model.channels)
     plain = decision_threshold(thresholds["image"]["value"])
@@ -74,6 +84,9 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
     def mapped(found):
         return dict(judged(found), anomaly_map=found["anomaly_map"])
 
+    def whole(found):
+        return dict(mapped(found), valid=found["valid"])
+
     def serving_default(images):
         return mapped(detect(tf.ensure_shape(images, (None, *size))))
 
@@ -85,7 +98,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
 
     def serve_roi(images, roi):
         roi = tf.ensure_shape(roi, (None, height, width, 1))
-        return _detect(model, tf.ensure_shape(images, (None, *size)), inside, roi, small_roi)
+        return whole(_detect(model, tf.ensure_shape(images, (None, *size)), inside, roi, small_roi))
 
     def decode(image_bytes):
         return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
@@ -96,16 +109,28 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
     picture, region = tf.TensorSpec(size, tf.float32), tf.TensorSpec((height, width, 1), tf.float32)
 
     def serve_bytes(image_bytes):
-        return detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture))
+        return whole(detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture)))
 
     def serve_bytes_roi(image_bytes, roi_bytes):
         images, roi = tf.map_fn(decode_both, (image_bytes, roi_bytes), fn_output_signature=(picture, region))
-        return _detect(model, images, inside, roi, small_roi)
+        return whole(_detect(model, images, inside, roi, small_roi))
 
     def serve_bytes_map(image_bytes):
         images = tf.map_fn(decode, image_bytes, fn_output_signature=picture)
         found = detect(images)
         return dict(judged(found), valid=found["valid"], overlay_bytes=_overlays(images, found["anomaly_map"]))
+
+    def serve_regions(image_bytes):
+        found = detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture))
+        own = [levels[1]] if station.roi is not None else []
+        level = next(value for value in (*own, levels[0], thresholds["image"]["value"]) if value is not None)
+        rejected = tf.reshape(found["is_anomalous"] * found["valid"], (-1, 1, 1, 1))
+        shown = found["anomaly_map"] * tf.cast(rejected, tf.float32)
+        return dict(judged(found), valid=found["valid"], regions=found_regions.rows(shown, level, station.min_area))
+
+    def serve_reconstruction(images):
+        found = detect(tf.ensure_shape(images, (None, *size)))
+        return dict(judged(found), reconstruction=tf.ensure_shape(found["reconstruction"], (None, *size)))
 
     images = tf.TensorSpec((None, *size), tf.float32, "images")
     image_bytes, roi_bytes = (tf.TensorSpec((None,), tf.string, name) for name in ("image_bytes", "roi_bytes"))
@@ -117,17 +142,22 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         "serve_bytes": Signature(serve_bytes, (image_bytes,)),
         "serve_bytes_roi": Signature(serve_bytes_roi, (image_bytes, roi_bytes)),
         "serve_bytes_map": Signature(serve_bytes_map, (image_bytes,)),
+        "serve_regions": Signature(serve_regions, (image_bytes,)),
     }
+    if isinstance(model, SteppedModel):
+        found["serve_reconstruction"] = Signature(serve_reconstruction, (images,))
     for batch in batch_sizes:
         found[f"static_b{batch}"] = Signature(lambda images: mapped(detect(images)),
                                               (tf.TensorSpec((batch, *size), tf.float32, "images"),))
+    if default != DEFAULT:
+        found.update({TENSORS: found[DEFAULT], DEFAULT: found[default]})
     return found
 
 
 def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, white=0,
-                      station=Station()) -> dict:
+                      station=Station(), default=DEFAULT) -> dict:
     """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
-    offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station)
+    offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station, default)
     archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
     for name, signature in offered.items():
         archive.add_endpoint(name, signature.function, list(signature.inputs))
@@ -143,7 +173,7 @@ def decision_threshold(value: float) -> np.float32:
 
 
 def _detect(model, images, threshold, roi=None, small=None):
-    """All outputs but the overlay. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual".
+    """All outputs but overlay and regions. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual".
 
     `small` (level, pixels): regions above it of fewer pixels count for nothing in the score.
     """
@@ -156,10 +186,13 @@ def _detect(model, images, threshold, roi=None, small=None):
     sound = tf.logical_and(sound, _everywhere(found.anomaly_map < 2.0))  # in half precision a network may overflow
     score = found.score
     if small is not None:
-        score = anomaly_score(least_area.counted(found.anomaly_map, *small), model.score_pool)
+        score = anomaly_score(found_regions.counted(found.anomaly_map, *small), model.score_pool)
     score = tf.where(sound, score, 1.0)
-    return {"score": score, "is_anomalous": _flag(tf.logical_or(score > threshold, tf.logical_not(sound))),
+    told = {"score": score, "is_anomalous": _flag(tf.logical_or(score > threshold, tf.logical_not(sound))),
             "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
+    if found.reconstruction is not None:
+        told["reconstruction"] = tf.where(_rows(sound), found.reconstruction, 0.0)
+    return told
 
 
 def _everywhere(condition):

@@ -17,8 +17,8 @@ from grdnet_tf.errors import ExportStopped
 from grdnet_tf.serving import publish, selftest
 from grdnet_tf.training import building, run_folder
 
-SIGNATURES = ["score", "serve_bytes", "serve_bytes_map", "serve_bytes_roi", "serve_roi", "serve_uint8",
-              "serving_default", "static_b2"]
+SIGNATURES = ["score", "serve_bytes", "serve_bytes_map", "serve_bytes_roi", "serve_reconstruction", "serve_regions",
+              "serve_roi", "serve_uint8", "serving_default", "static_b2"]
 
 
 def test_two_versions_and_the_servers_files(exported):

@@ -12,9 +12,10 @@ import tensorflow as tf
 from small_runs import make_run
 
 import export
+import predict
 from grdnet_tf.errors import InputError
 from grdnet_tf.serving import export as exporting
-from grdnet_tf.serving import publish, selftest
+from grdnet_tf.serving import bundle, publish, selftest
 from grdnet_tf.storage import read_arrays, write_arrays
 from grdnet_tf.training import building, run_folder
 
@@ -32,15 +33,27 @@ def fails(capsys, status, *arguments):
 
 
 @pytest.mark.slow
-def test_another_size_gets_thresholds_of_its_own(trained, exported, tmp_path):
+def test_another_size_gets_thresholds_of_its_own_and_another_default(trained, exported, small_demo, tmp_path, capsys):
     before = open(os.path.join(trained, "calibration.json"), "rb").read()
     assert export.main(["--run", trained, "--out", str(tmp_path), "--image-size", "64,64", "--batch-sizes", "1",
-                        "--name", "large", "--version", "7"]) == 0
+                        "--name", "large", "--version", "7", "--default-signature", "serve_bytes",
+                        "--bundle", str(tmp_path / "large.tar")]) == 0
     manifest = publish.verify(str(tmp_path / "large" / "7"))
     assert manifest["signatures"]["static_b1"] == {"images": ["float32", [1, 64, 64, 3]]}
     assert manifest["thresholds"]["image"]["n"] == 3
     assert manifest["thresholds"]["image"]["value"] != json.loads(before)["thresholds"]["image"]["value"]
     assert open(os.path.join(trained, "calibration.json"), "rb").read() == before  # the run's own size keeps its own
+    offered = manifest["signatures"]
+    assert offered["serving_default"] == offered["serve_bytes"] == {"image_bytes": ["string", [None]]}
+    assert offered["serve_float"] == {"images": ["float32", [None, 64, 64, 3]]}
+    assert f"large/7/{publish.MANIFEST}" in bundle.verify(str(tmp_path / "large.tar"))
+    picture = os.path.join(small_demo, "test", "good", "000.png")
+    capsys.readouterr()
+    assert predict.main(["--model", str(tmp_path / "large"), "--json", picture]) in (0, 3)  # by whatever name it needs
+    told = json.loads(capsys.readouterr().out)
+    with selftest.Session(str(tmp_path / "large" / "7")) as served, open(picture, "rb") as stream:
+        found = served.run("serving_default", image_bytes=np.array([stream.read()], object))
+    assert told["score"] == pytest.approx(float(found["score"][0]), abs=1e-5)
 
 
 def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsys):
@@ -61,6 +74,8 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
     for flag, value in (("--image-size", "30,48"), ("--image-size", "32"), ("--batch-sizes", "0"),
                         ("--batch-sizes", "a"), ("--version", "0"), ("--version", str(2**63)), ("--max-pixels", "0")):
         assert f"{flag} {value}" in line(f"{flag}={value}")
+    for path, why in ((tmp_path, "is a folder"), (tmp_path / "nowhere" / "a.tar", "no such folder")):
+        assert f"--bundle {path}: {why}" in line("--bundle", str(path))
     for name in ("serving", "a b", "../up", ".hidden"):
         assert f"model name '{name}'" in line("--name", name)
     assert not os.path.exists(out)

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from small_served import SIZE, files
 
-from grdnet_tf.serving import export, selftest, signatures
+from grdnet_tf.evaluation import regions
+from grdnet_tf.serving import export, folding, selftest, signatures
 
 IMAGE = (None, *SIZE, 3)
 GOLDEN = {  # what clients are written against: a change here breaks them
@@ -18,11 +19,14 @@ GOLDEN = {  # what clients are written against: a change here breaks them
     "serve_bytes_roi": ({"image_bytes": ("string", (None,)), "roi_bytes": ("string", (None,))},
                         ["score", "is_anomalous", "anomaly_map", "valid"]),
     "serve_bytes_map": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "valid", "overlay_bytes"]),
+    "serve_regions": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "valid", "regions"]),
+    "serve_reconstruction": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "reconstruction"]),
     "static_b1": ({"images": ("float32", (1, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
     "static_b4": ({"images": ("float32", (4, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
 }
 OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("int32", ()),
-           "overlay_bytes": ("string", ()), "anomaly_map": ("float32", (*SIZE, 1))}
+           "overlay_bytes": ("string", ()), "anomaly_map": ("float32", (*SIZE, 1)),
+           "regions": ("float32", (16, 6)), "reconstruction": ("float32", (*SIZE, 3))}
 
 
 def plain(tensor):
@@ -62,10 +66,36 @@ def test_every_signature_answers_as_keras(served, model, pictures, thresholds, n
     rejected = expected.score.numpy() > thresholds["image_roi" if inside else "image"]["value"]
     assert rejected.sum() == 2
     np.testing.assert_array_equal(found["is_anomalous"], rejected[:rows])
+    if "reconstruction" in found:
+        np.testing.assert_allclose(found["reconstruction"], expected.reconstruction[:rows], atol=1e-5)
     if "anomaly_map" in found:
         np.testing.assert_allclose(found["anomaly_map"], expected.anomaly_map[:rows], atol=1e-5)
     if "valid" in found:
         assert found["valid"].tolist() == [1] * rows
+
+
+def test_regions_are_those_of_the_evaluation_and_of_rejected_pictures_only(served, model, pictures, thresholds):
+    """Without a threshold of pixels that of pictures makes them."""
+    shown, level = pictures[0], thresholds["image"]["value"]
+    found = served.run("serve_regions", image_bytes=files(shown))
+    maps, sizes = model(shown / np.float32(255)).anomaly_map.numpy()[..., 0], np.float32([*SIZE, *SIZE])
+    for rows, amap, rejected in zip(found["regions"], maps, found["is_anomalous"]):
+        wanted = regions.describe(regions.connected(amap > level), amap) if rejected else []
+        assert bool(wanted) == bool(rejected)
+        np.testing.assert_allclose(rows[:len(wanted), :4] * sizes, [one.box for one in wanted[:16]] or np.empty((0, 4)))
+        assert rows[:len(wanted), 4].tolist() == [one.area for one in wanted[:16]] and not rows[len(wanted):].any()
+        np.testing.assert_allclose(rows[:len(wanted), 5], [one.peak for one in wanted[:16]], atol=1e-5)
+    broken = served.run("serve_regions", image_bytes=np.array([b"no picture"], object))
+    assert (broken["valid"], broken["is_anomalous"], broken["regions"].any()) == (0, 1, False)
+
+
+def test_another_signature_can_be_the_default(model, thresholds, pictures):
+    offered = signatures.signatures(folding.inference_half(model), thresholds, (), default="serve_regions")
+    plain = signatures.signatures(folding.inference_half(model), thresholds, ())
+    assert offered["serving_default"] == offered["serve_regions"] and offered.keys() - plain.keys() == {"serve_float"}
+    shown = tf.constant(pictures[0] / np.float32(255))
+    for name, value in offered["serve_float"].function(shown).items():
+        np.testing.assert_array_equal(value, plain["serving_default"].function(shown)[name])
 
 
 def test_the_overlay_is_the_picture_under_the_map(served, model, pictures):

@@ -6,6 +6,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.grappler import tf_optimizer
 
+from ..names import of_tensors
+
 PASSES = ("pruning", "dependency", "constfold")  # of those that TF-TRT runs first: they bring in no new operations
 
 
@@ -16,10 +18,10 @@ class Frozen(NamedTuple):
     outputs: dict
 
 
-def frozen(folder: str, signature: str) -> Frozen:
-    """`signature` of the SavedModel in `folder`. Functions are inlined, constants folded."""
+def frozen(folder: str, signature=None) -> Frozen:
+    """`signature` of the SavedModel in `folder`, None: that of float pictures. Functions are inlined, constants folded."""
     model = tf.saved_model.load(folder)  # a name of its own: its variables live as long as it does
-    function = model.signatures[signature]
+    function = model.signatures[signature or of_tensors(model.signatures)]
     constant = convert_variables_to_constants_v2(function)
     inputs = {tensor.op.name: tensor.name for tensor in constant.inputs}
     # A signature's outputs come in the order of their names.

@@ -1,6 +1,6 @@
-"""A SavedModel's `serving_default` as ONNX, for ONNX Runtime, OpenVINO and `trtexec`: score and decision inside.
+"""A SavedModel's signature of float pictures as ONNX, for ONNX Runtime, OpenVINO and `trtexec`: score and decision inside.
 
-Input `images` (batch, H, W, C) float32 in [0, 1], any batch; outputs as of serving_default. Both stacks use tf2onnx:
+Input `images` (batch, H, W, C) float32 in [0, 1], any batch; score, is_anomalous, anomaly_map. Both stacks use tf2onnx:
 Keras' own exporter is tf2onnx too, and is there on Keras 3 only.
 """
 import contextlib
@@ -12,9 +12,9 @@ import numpy as np
 
 from ...errors import ExportStopped, InputError
 from .. import selftest
+from ..names import of_tensors
 from . import graphs, onnx_precision
 
-SIGNATURE = "serving_default"
 OPSET = 17         # TensorRT 8.6 and later read it
 TOLERANCE = 1e-4   # of score and map, against the SavedModel
 METADATA = "grdnet"  # of the file: JSON of what it was made for, as in the manifest
@@ -78,8 +78,8 @@ def convert(saved_model: str):
     import onnx
     import tf2onnx
 
-    frozen = graphs.frozen(saved_model, SIGNATURE)
-    with stopping(f"tf2onnx cannot convert {SIGNATURE}"):
+    frozen = graphs.frozen(saved_model)
+    with stopping("tf2onnx cannot convert the graph"):
         model, _ = tf2onnx.convert.from_graph_def(
             frozen.graph_def, input_names=list(frozen.inputs.values()), output_names=list(frozen.outputs.values()),
             opset=OPSET, custom_op_handlers={"SelectV2": (_select, [])})
@@ -145,7 +145,7 @@ def parity(saved_model: str, model, threshold=None) -> dict:
     broken[1, 0, 0] = np.nan
     with selftest.Session(saved_model) as session:
         for batch in (images[:1], images, broken):
-            expected, found = session.run(SIGNATURE, images=batch), runtime.run(batch)
+            expected, found = session.run(of_tensors(session.definitions), images=batch), runtime.run(batch)
             for name, largest in worst.items():
                 worst[name] = max(largest, float(np.abs(expected[name] - found[name]).max()))
                 if not worst[name] <= TOLERANCE:  # NaN is not
