@@ -4,8 +4,8 @@
     python evaluate.py --run RUN --data OUT --out REPORT           RUN trained on DIR, same seed and held_out
 
 Scratches, cracks, specks, smears, dents, erased patches and foreign pieces, inside the ROI where there is one, at the
-pictures' own size. An object on plain ground gets structural defects too: a piece missing, the end bent, cut across, a part
-moved along the cut, a band of the surface moved along itself. A drawing that nobody would see is drawn again.
+pictures' own size. An object on plain ground gets structural defects too: a piece missing, the end bent, cut across, a
+part moved along the cut, a piece of the surface moved along itself. A drawing that nobody would see is drawn again.
 """
 import argparse
 import functools
@@ -13,11 +13,11 @@ import os
 import sys
 
 import cv2
+import foreground
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from grdnet_tf.data import foreground  # noqa: E402
 from grdnet_tf.data.files import read_picture  # noqa: E402
 from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
 from grdnet_tf.data.roi import read_roi  # noqa: E402
@@ -80,7 +80,10 @@ def save(picture, mask, roi, out, kind, stem):
 
 
 def visible(draw, picture, other, roi, limit, rng):
-    """(drawn picture, mask), centred in `roi` and cut by `limit`: the first drawing that shows; the mask is where it changes more than the eye forgives."""
+    """(drawn picture, mask), centred in `roi` and cut by `limit`: the first drawing that shows.
+
+    The mask is where it changes more than the eye forgives.
+    """
     height, width = picture.shape[:2]
     scale = max(height, width) / 256.0
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -173,7 +176,7 @@ def foreign(picture, other, place, rng):
     return soft * ellipse, moved[:, ::-1] if rng.random() < 0.5 else moved
 
 
-# The same of an object on plain ground ---------------------------------------------------------------------------------
+# The same of an object on plain ground --------------------------------------------------------------------------------
 
 
 def bound(part):
@@ -208,7 +211,7 @@ def cut(part, picture, other, place, rng):
 
 
 def bent(part, picture, other, place, rng):
-    """What lies beyond a line across the object's long axis, its smaller end, turned by 6 to 20 degrees about the line."""
+    """The smaller end beyond a line across the object's long axis, turned by 6 to 20 degrees about a point of that line."""
     direction, mean = axis(part)
     along = place.x * direction[0] + place.y * direction[1]
     reach = place.inside @ direction[::-1]
@@ -233,7 +236,7 @@ def displaced(part, picture, other, place, rng):
 
 
 def slipped(part, picture, other, place, rng):
-    """A band of the surface, 8 to 20 pixels across at 256, moved along itself by 2 to 6: a worn or doubled thread."""
+    """A disc of the surface, 8 to 20 pixels across at 256, moved by 2 to 6: a worn or doubled thread."""
     size, far, angle = place.scale * rng.uniform(4, 10), place.scale * rng.uniform(2, 6), rng.uniform(0, 2 * np.pi)
     shift = np.float32([[1, 0, far * np.cos(angle)], [0, 1, far * np.sin(angle)]])
     height, width = place.y.shape
