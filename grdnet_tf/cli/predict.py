@@ -10,8 +10,8 @@ import time
 from ..console import Progress, ended
 from ..errors import InputError, printable
 
-STATUS = ("Exit status: 0 all are good; 3 some are rejected or cannot be read; 2 wrong input. Ctrl-C ends a watch and "
-          "a camera.")
+STATUS = ("Exit status: 0 all are good; 3 some are rejected or cannot be read; 4 the scores drift, whatever else; 2 "
+          "wrong input. Ctrl-C ends a watch and a camera.")
 PAGE_EVERY = 10.0  # seconds between two index.html while pictures come in
 
 
@@ -23,6 +23,8 @@ def parse(argv):
     model.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
     model.add_argument("--model", metavar="PATH", help="instead: an export's DIR/<name> or DIR/<name>/<version>, or "
                        "an .onnx file")
+    model.add_argument("--health", metavar="DIR", help="judge nothing: exit status 4 while what is watched with --out "
+                       "DIR drifts, else 0")
     parser.add_argument("--out", metavar="DIR", help="write predictions.csv, predictions.jsonl, pictures/ and "
                         "index.html; an earlier DIR is replaced (default: a line a picture on the console)")
     parser.add_argument("--append", action="store_true", help="go on with DIR: pictures that are in it already are not "
@@ -32,6 +34,8 @@ def parse(argv):
     parser.add_argument("--watch", action="store_true", help="judge what comes into the folder INPUT, each picture "
                         "once, until Ctrl-C; implies --append")
     parser.add_argument("--idle", metavar="S", type=float, help="--watch ends after so many seconds without a picture")
+    parser.add_argument("--window", metavar="N", type=int, help="say, in one JSON line, when the scores of the last N "
+                        "pictures are no longer as those of the good ones were; 0: never (default: 100 with --watch)")
     parser.add_argument("--roi", metavar="FILE|none", help="region of interest for all pictures, a picture or roi.json "
                         "(default: the run's own)")
     parser.add_argument("--every", metavar="N", type=int, default=1, help="of a video or camera, each Nth frame")
@@ -48,8 +52,12 @@ def main(argv=None) -> int:
 
 def run(arguments) -> int:
     """Judge flags and inputs, then import TensorFlow: a wrong path is answered at once."""
-    from ..inspection import folder, sources
+    from ..inspection import drift, folder, sources
 
+    if arguments.health:
+        status, last = drift.health(arguments.health)
+        say(arguments, last)
+        return status
     check_flags(arguments)
     if arguments.run:
         from ..training import run_folder
@@ -67,7 +75,7 @@ def run(arguments) -> int:
 
     detector = detectors.load(arguments.run or arguments.model, arguments.batch, arguments.roi)
     with stopped_by_the_system():
-        return judge(arguments, detector, items, total).status
+        return judge(arguments, detector, items, total)
 
 
 @contextlib.contextmanager
@@ -92,13 +100,15 @@ def check_flags(arguments):
         raise InputError("--watch: expected one folder to watch, found " + (", ".join(arguments.inputs) or "none"))
     if arguments.idle is not None and not arguments.watch:
         raise InputError("--idle goes with --watch")
+    if arguments.window is not None and arguments.window < 0:
+        raise InputError(f"--window {arguments.window}: expected 0 or more")
     if not arguments.inputs and sys.stdin.isatty():
         raise InputError("no pictures: name files, folders, a video, camera:0, or pipe paths in")
 
 
 def judge(arguments, detector, items, total):
-    """Judge all, write and print what is asked for; the `result.Counts`."""
-    from ..inspection import folder
+    """Judge all, write and print what is asked for; the exit status."""
+    from ..inspection import drift, folder
     from ..inspection.result import Counts
 
     progress, counts, started, out = Progress("pictures"), Counts(), time.monotonic(), None
@@ -110,6 +120,7 @@ def judge(arguments, detector, items, total):
                 model=detector.name, source=named(arguments.inputs), threshold=detector.threshold, pool=detector.pool,
                 command=keeping(arguments.run)))
             items = fresh(arguments, items, out.known)
+        watch = drift_watch(arguments, detector.good_scores)
         stack.callback(progress.close)
         try:
             for result in detector.stream(pausing(items, out)):
@@ -120,13 +131,31 @@ def judge(arguments, detector, items, total):
                     print(json.dumps(result.as_dict()), flush=True)
                 elif not out and not (arguments.quiet and result.verdict == "accepted"):
                     print(line(result), flush=True)
+                told = watch.add(result.score) if watch else None
+                if told:
+                    print(json.dumps(told), flush=True)
                 progress(sum(counts), total)
         except KeyboardInterrupt:  # how a watch and a camera end; of other inputs what is judged is kept
             say(arguments, "interrupted")
     seconds = time.monotonic() - started
     say(arguments, f"{counts.words}; {sum(counts) / max(seconds, 1e-9):.3g} a second" +
         (f"; {os.path.join(arguments.out, folder.PAGE)}" if out else ""))
-    return counts
+    return drift.STATUS if watch and watch.drifted else counts.status
+
+
+def drift_watch(arguments, good):
+    """What compares the scores with those of the `good` pictures, or None. InputError where it was asked for in vain."""
+    from ..inspection import drift
+
+    if arguments.window == 0 or arguments.window is None and not arguments.watch:
+        return None
+    try:
+        return drift.Watch(good, arguments.window or drift.WINDOW, arguments.out)
+    except InputError as error:
+        if arguments.window is not None:
+            raise
+        print(f"warning: drift will not be noticed: {error}", file=sys.stderr)
+        return None
 
 
 def fresh(arguments, items, known):

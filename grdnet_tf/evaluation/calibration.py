@@ -9,6 +9,8 @@ import os
 import time
 from typing import NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from ..console import watched
 from ..errors import InputError
 from ..kinds import OptionError, Section, pair, whole
@@ -21,6 +23,7 @@ from .measure import Least, scan
 logger = logging.getLogger(__name__)
 
 FILE = "calibration.json"
+LARGEST = 500  # scores that are kept of the good pictures; of more, as many quantiles
 WHOLE = {"min_area": 1, "tiles": None, "roi_sha256": None}  # under which settings: those of a run that was told none
 
 
@@ -32,6 +35,7 @@ class Kept(Section):
     above: whole(0, 2**62)
     false_reject_interval: Optional[pair(Share)]
     fitted_on: str
+    good_scores: Optional[Tuple[Share, ...]] = None
 
 
 class Samples(NamedTuple):
@@ -63,6 +67,8 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
               pixel_method=thresholds.PIXEL_METHOD) -> dict:
     """{"image", "pixel", and with a ROI "image_roi", "pixel_roi"}, each a `thresholds.Threshold` as plain data.
 
+    Those of images carry `good_scores`, what production is compared with (`serving.client.Drift`).
+
     Raises: InputError naming the samples on which a method cannot be fitted.
     """
     found = {}
@@ -78,7 +84,17 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
                     raise
                 raise InputError(f"{samples.source}: {error}") from None
             found[key] = dict(threshold._asdict(), fitted_on=samples.source)
+            if name == "image":
+                found[key]["good_scores"] = good_scores(ranking)
     return found
+
+
+def good_scores(ranking: metrics.Ranking) -> list:
+    """The scores of the good pictures, the lowest first; of more than `LARGEST`, as many at equal shares of them."""
+    scores = np.repeat(ranking.score, ranking.good.astype(int))[::-1]
+    if len(scores) > LARGEST:
+        scores = scores[((np.arange(LARGEST) + 0.5) * len(scores) / LARGEST).astype(int)]
+    return [float(f"{score:.7g}") for score in scores]
 
 
 def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD,
@@ -136,6 +152,9 @@ def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
                 content.get("under", WHOLE) != (under or WHOLE):
             return {}
         found = {name: dict(Kept(**entry)) for name, entry in content["thresholds"].items()}
+        for entry in found.values():
+            if entry["good_scores"] is None:  # of pixels, and of before they were kept
+                del entry["good_scores"]
         if not {"image", "pixel"} <= set(found) <= {"image", "pixel", "image_roi", "pixel_roi"}:
             raise KeyError
         return found

@@ -63,7 +63,8 @@ def summarise(rows, histograms, thresholds, has_roi, resamples=1000) -> dict:
                           for name in sorted({row.defect for row in rows})}
     report["sizes"] = by_size([defect for row in rows for defect in row.defects])
     report["curves"] = {reading: _curves(rows, reading) for reading in readings}
-    report["thresholds"] = thresholds
+    report["thresholds"] = {name: {key: value for key, value in entry.items() if key != "good_scores"}
+                            for name, entry in thresholds.items()}
     return report
 
 

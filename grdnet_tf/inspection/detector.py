@@ -44,6 +44,7 @@ class Detector:
     Attributes:
       name, image_size (H, W), channels: of the model.
       threshold: a picture whose score is above it is rejected.
+      good_scores: of the good pictures that it was fitted on, the lowest first; None where they were not kept.
       station: `options.Station`.
     """
 
@@ -53,6 +54,7 @@ class Detector:
         self.image_size, self.channels, self.pool = tuple(model.image_size), model.channels, engine.predictor.pool
         kind = "_roi" if engine.inside and "image_roi" in engine.thresholds else ""
         self.threshold = float(engine.thresholds["image" + kind]["value"])
+        self.good_scores = engine.thresholds["image" + kind].get("good_scores")
         self.level = float(engine.thresholds["pixel" + kind]["value"])
         self.least = Least(self.station.min_area, self.level, self.level) if self.station.min_area > 1 else None
         self._fit = tf.function(self._resized, input_signature=[

@@ -22,6 +22,7 @@ from ..errors import InputError, printable
 from ..evaluation.regions import label_found
 from ..report import inspection, shots
 from ..storage import lock, write_text, writing
+from . import drift
 from .result import ACCEPTED, REJECTED, UNREADABLE, Counts, Result
 
 LINES, TABLE, PICTURES, PAGE = "predictions.jsonl", "predictions.csv", "pictures", "index.html"
@@ -108,7 +109,7 @@ class Folder:
         lines, table = (os.path.join(self.out, name) for name in (LINES, TABLE))
         if not go_on:
             shutil.rmtree(os.path.join(self.out, PICTURES), ignore_errors=True)
-            for name in (PAGE, TABLE, LINES):
+            for name in (PAGE, TABLE, LINES, drift.FILE):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(self.out, name))
         self._table = self._stack.enter_context(open(table, "w", encoding="utf-8", newline=""))

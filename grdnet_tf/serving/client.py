@@ -12,15 +12,21 @@ One file to copy: it needs the standard library and `requests` for REST or `grpc
 
     client.predict({"images": array}, "score")                   # a NumPy array (N, H, W, C) float32 in [0, 1]
 
+    drift = Drift(good_scores("manifest.json"))                  # of the version that is served
+    drift.add(found["score"][0])                                 # None, or what to tell: it has begun, it is over
+
 The messages of gRPC are encoded here, field by field, after the public .proto files of TensorFlow and TensorFlow
 Serving: their generated classes would bring a whole TensorFlow with them.
 """
 import abc
 import argparse
 import base64
+import bisect
+import collections
 import functools
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -248,6 +254,89 @@ class GrpcClient(Client):
             if error.code() == self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise self._failed(what, f"no answer within {self.timeout:g} s") from None
             raise self._failed(what, f"{error.code().name}: {error.details()}") from None
+
+
+class Drift:
+    """Whether the latest scores still are as those of good parts were: a rolling window against them.
+
+    A look every quarter of a window, from the first full one on, by the two-sample test of Kolmogorov and Smirnov. Each
+    look may err with the chance `false_alarms` times the pictures since the last one; so of pictures that are as the
+    good ones were, one in 1 / `false_alarms` at most is expected to raise an alarm, however many looks there are and
+    however much they overlap. It is over when a look finds nothing at a level of 5 %.
+
+    Args:
+      good: scores of good pictures that the model was not trained on, in any order.
+      window: of how many pictures.
+      false_alarms: expected at most, of each picture.
+
+    Attributes:
+      drifted: what the last look found.
+
+    Raises: ValueError for scores that are none, or too few for so rare an alarm.
+    """
+
+    def __init__(self, good, window=100, false_alarms=1e-6):
+        self.good = sorted(float(score) for score in good)
+        if not self.good or not all(math.isfinite(score) for score in self.good):
+            raise ValueError("drift: expected the scores of good pictures, finite numbers")
+        if window < 1 or not 0 < false_alarms < 1:
+            raise ValueError(f"drift: window {window}, false alarms {false_alarms}; expected 1 or more, a share")
+        self.every = -(-window // 4)
+        self.level = min(0.05, false_alarms * self.every)
+        if 2 / math.comb(len(self.good) + window, window) > self.level:
+            raise ValueError(f"drift: {len(self.good)} good scores and a window of {window} are too few to find any")
+        self.drifted, self.count, self._latest = False, 0, collections.deque(maxlen=window)
+
+    def add(self, score):
+        """Take a score; a dict to tell when drift begins or is over, else None."""
+        self._latest.append(float(score))
+        self.count += 1
+        window = self._latest.maxlen
+        if self.count < window or (self.count - window) % self.every:
+            return None
+        distance, chance = kolmogorov_smirnov(self.good, self._latest)
+        before, self.drifted = self.drifted, chance <= (0.05 if self.drifted else self.level)
+        if before == self.drifted:
+            return None
+        middle = [sorted(scores)[len(scores) // 2] for scores in (self._latest, self.good)]
+        return {"drift": self.drifted, "pictures": self.count, "window": window, "distance": round(distance, 4),
+                "chance": float(f"{chance:.3g}"), "median": middle[0], "median_good": middle[1],
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+
+
+def kolmogorov_smirnov(one, other):
+    """(largest distance of the two shares below a score, chance of that much or more where both are alike).
+
+    The chance is exact for scores without ties, and too high with them: of all orders in which the two samples may
+    come, those are counted whose distance stays below (Hodges 1958, The significance probability of the Smirnov
+    two-sample test).
+    """
+    one, other = sorted(one), sorted(other)
+    n, m = len(one), len(other)
+    largest = max(abs(bisect.bisect(one, score) * m - bisect.bisect(other, score) * n) for score in one + other)
+    row = [int(j * n < largest) for j in range(m + 1)]  # row[j]: orders of the first i of the one and j of the other
+    for i in range(1, n + 1):
+        before = 0
+        for j in range(m + 1):
+            before = row[j] = row[j] + before if abs(i * m - j * n) < largest else 0
+    total = math.comb(n + m, n)
+    return largest / (n * m), (total - row[m]) / total
+
+
+def good_scores(path, inside=None):
+    """The scores of good pictures in an export's manifest.json. `inside`: as a region of interest cuts them, or not.
+
+    None for `inside`: as the version judges pictures by itself. Raises: ValueError for a file that has none.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            told = json.load(stream)
+        if inside is None:
+            inside = (told.get("station") or {}).get("roi") is not None
+        thresholds = told["thresholds"]
+        return thresholds["image_roi" if inside and "image_roi" in thresholds else "image"]["good_scores"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{path}: no manifest with the scores of good pictures; export again") from None
 
 
 # Protocol buffers: a message is a row of fields, each a key (number * 8 + wire type) and its value.
@@ -514,6 +603,9 @@ def main(argv=None) -> int:
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="pictures a call (default: 8)")
     parser.add_argument("--roi", metavar="FILE", help="region of interest, one PNG for all pictures")
     parser.add_argument("--overlay", metavar="DIR", help="write the pictures under their anomaly map to this folder")
+    parser.add_argument("--drift", metavar="MANIFEST", help="manifest.json of the version: compare the scores with those "
+                        "of its good pictures, in a rolling window")
+    parser.add_argument("--window", type=int, default=100, metavar="N", help="pictures of the window (default: 100)")
     parser.add_argument("files", nargs="+", metavar="PICTURE")
     arguments = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):  # a file's name may have letters that the terminal has not
@@ -522,20 +614,25 @@ def main(argv=None) -> int:
         parser.error("--roi and --overlay do not go together")
     if arguments.batch < 1:
         parser.error("--batch must be 1 or more")
-    invalid = 0
+    invalid, drift = 0, None
     try:
+        if arguments.drift:
+            drift = Drift(good_scores(arguments.drift, True if arguments.roi else None), arguments.window)
         if arguments.overlay:
             overlay_names(arguments.files)
         kind, address = (RestClient, arguments.rest) if arguments.rest else (GrpcClient, arguments.grpc)
         client = kind(address, arguments.model, arguments.version, arguments.timeout)
         for start in range(0, len(arguments.files), arguments.batch):
-            invalid += _report(client, arguments.files[start:start + arguments.batch], arguments.roi, arguments.overlay)
+            invalid += _report(client, arguments.files[start:start + arguments.batch], arguments.roi, arguments.overlay,
+                               drift)
     except ImportError as error:
         print(f"error: {error}; install requests for --rest, grpcio for --grpc", file=sys.stderr)
         return 2
     except (ServingError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if drift and drift.drifted:
+        return 4
     return 1 if invalid else 0
 
 
@@ -552,8 +649,8 @@ def overlay_names(files):
     return list(names)
 
 
-def _report(client, files, roi, overlay):
-    """Print a line a file; how many of them are no picture to the server."""
+def _report(client, files, roi, overlay, drift=None):
+    """Print a line a file, and where drift begins or ends one in JSON; how many of them are no picture to the server."""
     regions = [_read(roi)] * len(files) if roi else None
     found = client.inspect([_read(file) for file in files], regions, bool(overlay))
     overlays = overlay_names(files) if overlay else ()
@@ -564,6 +661,9 @@ def _report(client, files, roi, overlay):
             os.makedirs(overlay, exist_ok=True)
             with open(os.path.join(overlay, overlays[i]), "wb") as stream:
                 stream.write(found["overlay_bytes"][i])
+        told = drift.add(found["score"][i]) if drift and found["valid"][i] else None
+        if told:
+            print(json.dumps(told))
     return found["valid"].count(0)
 
 
