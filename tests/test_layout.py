@@ -63,7 +63,8 @@ def test_no_two_files_import_each_other():
 @pytest.mark.parametrize("modules", [
     ["grdnet_tf", "grdnet_tf.config", "grdnet_tf.cli.main", "grdnet_tf.cli.train", "grdnet_tf.cli.evaluate",
      "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi", "grdnet_tf.cli.predict", "grdnet_tf.cli.calibrate",
-     "grdnet_tf.inspection.sources", "grdnet_tf.inspection.folder", "grdnet_tf.inspection.watching"],
+     "grdnet_tf.inspection.sources", "grdnet_tf.inspection.folder", "grdnet_tf.inspection.watching",
+     "grdnet_tf.inspection.drift"],
     [f"grdnet_tf.{room(path)}.{path.stem}" for path in FILES if room(path) in ("report", "demo")],
     ["grdnet_tf.data.records", "grdnet_tf.data.check", "grdnet_tf.data.selection", "grdnet_tf.data.orientation",
      "grdnet_tf.training.prepare", "grdnet_tf.training.run_folder"],
@@ -120,6 +121,11 @@ def test_the_readme_says_where_ten_things_are():
 def test_the_reference_of_the_options_is_printed_from_them():
     from grdnet_tf.config import reference
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == reference()
+
+
+def test_the_reference_of_the_commands_is_printed_from_their_parsers():
+    from grdnet_tf.cli.flags import reference
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == reference()
 
 
 def test_setup_lists_every_folder_and_the_packages_of_the_requirements():

@@ -8,12 +8,13 @@ from ..console import ended
 from ..errors import InputError
 from ..report import report
 from ..training import good_pictures, run_folder
+from . import flags
 
 KEPT = "The thresholds are kept in RUN/calibration.json, with those before them; evaluate, predict and export use them."
 NAMED = 10  # pictures whose verdict changes that are named
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet calibrate", description=__doc__, epilog=KEPT)
     parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
     parser.add_argument("--good", metavar="DIR", help="good pictures that the run was not trained on, a folder of them "
@@ -26,13 +27,13 @@ def parse(argv):
     how.add_argument("--method", metavar="M", help="max_normal (the highest good score, the default) or quantile:Q")
     parser.add_argument("--pixel", metavar="M", help="of the pixels, which outline regions: max_normal, quantile:Q, "
                         "target_fpr:P or value:X (default: quantile:0.999)")
-    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
-    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
-    return parser.parse_args(argv)
+    flags.batch(parser)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     return ended(lambda: run(arguments), arguments.quiet)
 
 
@@ -42,8 +43,7 @@ def run(arguments) -> int:
     config = run_folder.read_config(arguments.run)
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
-    if arguments.batch < 1:
-        raise InputError(f"--batch {arguments.batch}: expected 1 or more")
+    flags.at_least(arguments, batch=1)
     roi = run_folder.roi_choice(arguments.run, config.station)
     good = good_pictures.find(arguments.run, config, None, arguments.good, roi)
     if arguments.only:
@@ -64,8 +64,9 @@ def run(arguments) -> int:
     source = (good.records, good.words)
     found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, config.station.min_area)
     calibration.keep(arguments.run, found, weights, good.sha256, under)
-    for line in [*told(before, found), *consequences(arguments.run, weights, config.station, found)]:
-        print(line)
+    if not arguments.quiet:
+        for line in [*told(before, found), *consequences(arguments.run, weights, config.station, found)]:
+            print(line)
     return 0
 
 

@@ -3,33 +3,36 @@ import argparse
 
 from ..console import aligned, ended
 from ..errors import InputError
+from . import flags
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet check", description=__doc__)
     parser.add_argument("data", metavar="DIR", help="data folder in the MVTec layout")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(256, 256),
                         help="data.image_size of the training to come (default: 256 256)")
-    return parser.parse_args(argv)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
     """Exit status 1 if anything is wrong with the data, 2 if there is no such folder."""
-    arguments = parse(argv)
-    return ended(lambda: show(arguments.data, tuple(arguments.size)))
+    arguments = parser().parse_args(argv)
+    return ended(lambda: show(arguments.data, tuple(arguments.size), arguments.quiet), arguments.quiet)
 
 
-def show(root, image_size=(256, 256)) -> int:
-    """Print what `data.check` finds."""
+def show(root, image_size=(256, 256), quiet=False) -> int:
+    """Print what `data.check` finds; `quiet`: what is wrong alone."""
     if min(image_size) < 1:
         raise InputError(f"--size {image_size[0]} {image_size[1]}: expected 1 or more")
     from ..data.check import check
 
     found = check(root, image_size)
-    if len(found.facts) > 1:
+    if len(found.facts) > 1 and not quiet:
         print(aligned(found.facts))
     for kind, lines in (("error", found.errors), ("warning", found.warnings)):
         for line in lines:
             print(f"{kind}: {line}")
-    print(f"{len(found.errors)} errors, {len(found.warnings)} warnings")
+    if not quiet:
+        print(f"{len(found.errors)} errors, {len(found.warnings)} warnings")
     return 1 if found.errors else 0

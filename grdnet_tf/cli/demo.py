@@ -2,26 +2,28 @@
 import argparse
 
 from ..console import ended
-from ..errors import InputError
+from . import flags
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet demo", description=__doc__)
     parser.add_argument("folder", metavar="DIR", nargs="?", default="demo_data", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--size", type=int, default=128, help="height and width in pixels (default: %(default)s)")
-    return parser.parse_args(argv)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
-    return ended(lambda: draw(arguments))
+    arguments = parser().parse_args(argv)
+    return ended(lambda: draw(arguments), arguments.quiet)
 
 
 def draw(arguments) -> int:
-    if arguments.seed < 0:
-        raise InputError(f"--seed {arguments.seed}: expected 0 or more")
+    flags.at_least(arguments, seed=0)
     from ..demo.dataset import write_demo
 
-    print("demo set:", write_demo(arguments.folder, arguments.seed, size=(arguments.size, arguments.size)))
+    folder = write_demo(arguments.folder, arguments.seed, size=(arguments.size, arguments.size))
+    if not arguments.quiet:
+        print("demo set:", folder)
     return 0

@@ -9,9 +9,10 @@ from ..data import selection
 from ..errors import InputError
 from ..report import report
 from ..training import good_pictures, run_folder
+from . import flags
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet evaluate", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
@@ -38,19 +39,19 @@ def parse(argv):
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
     parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
                         help="predict pictures at their own size, in overlapping tiles")
-    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
+    flags.batch(parser)
     parser.add_argument("--pictures", metavar="N", type=int, default=200,
                         help="sheets to draw at most, the worst first (default: 200)")
-    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
-    return parser.parse_args(argv)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     if arguments.check_data:
         from .check import show
 
-        return ended(lambda: show(arguments.check_data))
+        return ended(lambda: show(arguments.check_data, quiet=arguments.quiet), arguments.quiet)
     return ended(lambda: compare(arguments) if arguments.compare else run(arguments), arguments.quiet)
 
 
@@ -104,9 +105,9 @@ def run(arguments) -> int:
         print(report.table(result.report))
         if result.report["map"]:
             print(f"the anomaly map is {result.report['map']}")
+        print(f"report: {out}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
-    print(f"report: {out}")
     return 0
 
 
@@ -128,9 +129,7 @@ def compare(arguments) -> int:
 
 def check_flags(arguments):
     """InputError for a number out of range; (side, overlap) of --tiles, or None."""
-    for name, least in (("batch", 1), ("pictures", 0), ("min_area", 1)):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < least:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected {least} or more")
+    flags.at_least(arguments, batch=1, pictures=0, min_area=1)
     if arguments.um_per_pixel is not None and not 0 < arguments.um_per_pixel < float("inf"):
         raise InputError(f"--um-per-pixel {arguments.um_per_pixel}: expected more than 0")
     if arguments.tiles is None:

@@ -12,11 +12,12 @@ from ..serving import bundle, publish, server_files
 from ..serving.names import MAY_BE_DEFAULT
 from ..storage import read_arrays
 from ..training import run_folder
+from . import flags
 
 MEASURED_ON = ("data", "split", "roi", "tiles", "image_size")  # what the figures of an evaluation's report hold for
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet export", description=__doc__)
     parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
     parser.add_argument("--out", metavar="DIR", default="exports",
@@ -40,12 +41,12 @@ def parse(argv):
                         f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
     parser.add_argument("--bundle", metavar="FILE", help="also one tar of the version, the server's settings for it and "
                         "the client, for a machine without a network; `grdnet verify FILE` checks it there")
-    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
-    return parser.parse_args(argv)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     return ended(lambda: run(arguments), arguments.quiet)
 
 
@@ -53,8 +54,7 @@ def run(arguments) -> int:
     """Judge flags, run and target, then import TensorFlow and export: a wrong path is answered at once."""
     batch_sizes = numbers("--batch-sizes", arguments.batch_sizes)
     extra = extra_formats(arguments)
-    if arguments.max_pixels < 1:
-        raise InputError(f"--max-pixels {arguments.max_pixels}: expected 1 or more")
+    flags.at_least(arguments, max_pixels=1)
     config = run_folder.read_config(arguments.run)
     if "onnx" in extra and config.station.min_area > 1 and config.station.tiles is None:
         raise InputError(f"--format onnx does not go with station.min_area = {config.station.min_area}: regions are "

@@ -9,13 +9,14 @@ import time
 
 from ..console import Progress, ended
 from ..errors import InputError, printable
+from . import flags
 
 STATUS = ("Exit status: 0 all are good; 3 some are rejected or cannot be read; 4 the scores drift, whatever else; 2 "
           "wrong input. Ctrl-C ends a watch and a camera.")
 PAGE_EVERY = 10.0  # seconds between two index.html while pictures come in
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet predict", description=__doc__, epilog=STATUS)
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="picture, folder with its subfolders, glob in "
                         "quotes, video file, camera:0; - or nothing: paths on standard input, one a line")
@@ -39,14 +40,14 @@ def parse(argv):
     parser.add_argument("--roi", metavar="FILE|none", help="region of interest for all pictures, a picture or roi.json "
                         "(default: the run's own)")
     parser.add_argument("--every", metavar="N", type=int, default=1, help="of a video or camera, each Nth frame")
-    parser.add_argument("--batch", metavar="N", type=int, default=8, help="pictures, or tiles, at once (default: 8)")
+    flags.batch(parser)
     parser.add_argument("--json", action="store_true", help="a JSON object a picture on standard output, nothing else")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
-    return parser.parse_args(argv)
+    flags.quiet(parser, "no progress and no summary")
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     return ended(lambda: run(arguments), arguments.quiet)
 
 
@@ -90,9 +91,7 @@ def stopped_by_the_system():
 
 def check_flags(arguments):
     """InputError for flags that do not go together or a number out of range."""
-    for name, least in (("batch", 1), ("every", 1)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"--{name} {getattr(arguments, name)}: expected {least} or more")
+    flags.at_least(arguments, batch=1, every=1, window=0)
     for flag in ("append", "watch"):
         if getattr(arguments, flag) and not arguments.out:
             raise InputError(f"--{flag} needs --out DIR, which says what was judged before")
@@ -100,8 +99,6 @@ def check_flags(arguments):
         raise InputError("--watch: expected one folder to watch, found " + (", ".join(arguments.inputs) or "none"))
     if arguments.idle is not None and not arguments.watch:
         raise InputError("--idle goes with --watch")
-    if arguments.window is not None and arguments.window < 0:
-        raise InputError(f"--window {arguments.window}: expected 0 or more")
     if not arguments.inputs and sys.stdin.isatty():
         raise InputError("no pictures: name files, folders, a video, camera:0, or pipe paths in")
 

@@ -5,11 +5,12 @@ import sys
 
 from ..console import ended
 from ..errors import InputError, ProposalStopped
+from . import flags
 
 PAGE = "roi.html"
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet roi", description=__doc__)
     parser.add_argument("data", metavar="DIR", help="data folder in the MVTec layout")
     parser.add_argument("--out", metavar="FILE", help=f"the page to write (default: {PAGE} in this folder)")
@@ -18,12 +19,13 @@ def parse(argv):
     parser.add_argument("--preview", metavar="FILE",
                         help="write a sheet of good pictures with their region: .png or .jpg")
     parser.add_argument("--force", action="store_true", help="with --propose: replace a roi.json that is there")
-    return parser.parse_args(argv)
+    flags.quiet(parser)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
-    return ended(lambda: run(arguments))
+    arguments = parser().parse_args(argv)
+    return ended(lambda: run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -37,20 +39,21 @@ def run(arguments) -> int:
         raise InputError("--out is the page's; it does not go with --propose and --preview")
     from ..data.files import BadImage
 
+    tell = (lambda text: None) if arguments.quiet else print
     try:
         if arguments.propose:
-            propose(root, arguments.force)
+            tell(propose(root, arguments.force))
         if arguments.preview:
-            preview(root, arguments.preview)
+            tell(preview(root, arguments.preview))
         if not (arguments.propose or arguments.preview):
-            page(root, out)
+            tell(page(root, out))
     except BadImage as bad:
         raise InputError(str(bad)) from None
     return 0
 
 
 def page(root, out):
-    """Write the page; it begins with what DIR/roi.json holds already."""
+    """Write the page, what to say of it; it begins with what DIR/roi.json holds already."""
     from ..data import roi
     from ..data.files import read_picture
     from ..data.records import list_mvtec
@@ -63,11 +66,11 @@ def page(root, out):
     shapes = roi.in_shares(drawing, root, read_picture(good[0].image).shape[:2]) if drawing else []
     write_text(out, roi_page.build(root, good, others, shapes))
     say_what_comes_first(root)
-    print(f"page: {out}: open it in a browser, draw, and save {roi.FILE} into {root}")
+    return f"page: {out}: open it in a browser, draw, and save {roi.FILE} into {root}"
 
 
 def propose(root, force):
-    """Write DIR/roi.json. Stops where no region can be proposed."""
+    """Write DIR/roi.json, what to say of it. Stops where no region can be proposed."""
     from ..data import proposal, roi
     from ..data.drawings import to_text
     from ..data.records import list_mvtec
@@ -85,12 +88,12 @@ def propose(root, force):
         raise ProposalStopped(f"no region can be proposed for {root}: {reason}") from None
     write_text(target, to_text(shapes))
     say_what_comes_first(root)
-    print(f"proposed: {target}, {len(shapes)} polygon{'s' if len(shapes) > 1 else ''}; see it with grdnet roi {root} "
-          "--preview FILE, change it with grdnet roi " + root)
+    return (f"proposed: {target}, {len(shapes)} polygon{'s' if len(shapes) > 1 else ''}; see it with grdnet roi {root} "
+            f"--preview FILE, change it with grdnet roi {root}")
 
 
 def preview(root, out):
-    """Write the sheet of good pictures."""
+    """Write the sheet of good pictures, what to say of it."""
     import cv2
 
     from ..data.records import list_mvtec
@@ -102,7 +105,7 @@ def preview(root, out):
         raise InputError(f"{root}: no ROI for the good pictures; grdnet roi {root} draws one")
     drawn = cv2.imencode(os.path.splitext(out)[1], roi_page.sheet(good)[..., ::-1])[1].tobytes()
     write_file(out, lambda stream: stream.write(drawn))
-    print(f"preview: {out}")
+    return f"preview: {out}"
 
 
 def say_what_comes_first(root):

@@ -8,13 +8,14 @@ from .. import config as configuration
 from ..console import ended
 from ..errors import InputError, TrainingStopped
 from ..training import prepare, recorded, run_folder
+from . import flags
 
 DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
 CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps",
               "train.keep_epochs", "data.root", "data.cache", "data.cache_gb", "data.parallel_calls")
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet train", description=__doc__)
     parser.add_argument("--data", metavar="DIR",
                         help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
@@ -30,14 +31,14 @@ def parse(argv):
     parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=None, help="train.jit: XLA on or off")
     parser.add_argument("--deterministic", action="store_true", default=None, help="the same bits in every run, slower")
     parser.add_argument("--strategy", choices=("none", "mirrored", "multiworker"), help="train.strategy")
-    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors alone")
+    flags.quiet(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --run")
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     return ended(lambda: run(arguments), arguments.quiet)
 
 

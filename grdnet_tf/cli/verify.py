@@ -4,19 +4,20 @@ import os
 
 from ..console import ended
 from ..errors import InputError
+from . import flags
 
 
-def parse(argv):
+def parser():
     parser = argparse.ArgumentParser(prog="grdnet verify", description=__doc__)
     parser.add_argument("path", metavar="FILE|DIR", help="a bundle of `grdnet export --bundle`; a version's folder, a "
                         "model's, or all that a server shares")
-    parser.add_argument("--quiet", action="store_true", help="errors alone")
-    return parser.parse_args(argv)
+    flags.quiet(parser, "errors alone")
+    return parser
 
 
 def main(argv=None) -> int:
     """Exit status 1 if anything is not what was written, 2 if there is nothing to look at."""
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     return ended(lambda: run(arguments), arguments.quiet)
 
 

@@ -28,6 +28,8 @@ def test_every_damage_is_named_and_none_hides_another(small_demo, tmp_path, caps
     os.remove(data / "ground_truth" / "dent" / "000_mask.png")
     assert check.main([str(data)]) == 1
     out = capsys.readouterr().out
+    assert check.main([str(data), "--quiet"]) == 1
+    assert capsys.readouterr().out.splitlines() == [line for line in out.splitlines() if line.startswith(("er", "wa"))]
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert len(errors) == 4
     for words in ("000.png: is empty (0 bytes)", "001.png: cannot be decoded", "ROI is empty", "dent/000.png: no mask"):

@@ -53,7 +53,8 @@ def test_the_product_is_proposed_previewed_and_never_overwritten(data, capsys, t
     assert capsys.readouterr().err == f"error: {root}/roi.json: is there already; --force replaces it\n"
     with open(os.path.join(root, "roi.json"), "w", encoding="utf-8") as stream:
         stream.write('{"unit": "share", "shapes": [{"box": [0, 0, 1, 1]}]}')
-    assert main(["roi", root, "--propose", "--force"]) == 0
+    assert main(["roi", root, "--propose", "--force", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
     assert open(os.path.join(root, "roi.json"), encoding="utf-8").read() == text
 
 

@@ -63,7 +63,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
 
 def test_the_manifest_names_the_scores_of_whole_pictures_and_of_the_region(tmp_path):
     path = tmp_path / "manifest.json"
-    told = {"thresholds": {"image": {"good_scores": [0.1]}, "image_roi": {"good_scores": [0.2]}}, "station": {"roi": None}}
+    thresholds = {"image": {"good_scores": [0.1]}, "image_roi": {"good_scores": [0.2]}}
+    told = {"thresholds": thresholds, "station": {"roi": None}}
     path.write_text(json.dumps(told))
     assert [good_scores(str(path), inside) for inside in (None, False, True)] == [[0.1], [0.1], [0.2]]
     path.write_text(json.dumps({**told, "station": {"roi": "roi.png"}}))

@@ -67,7 +67,7 @@ def test_a_file_that_is_wrong_is_named(text, words, data, tmp_path):
 def test_a_resume_leaves_the_station_as_it_is(data, tmp_path, capsys):
     run = make_run(tmp_path / "run", data, "station.min_area=7")
     open(os.path.join(run, "station.yaml"), "a").write("um_per_pixel: 3\n")
-    resumed = train.resume_config(train.parse(["--run", run, "--resume", "--epochs", "9"]))
+    resumed = train.resume_config(train.parser().parse_args(["--run", run, "--resume", "--epochs", "9"]))
     assert (resumed.station.min_area, resumed.train.epochs) == (7, 9)
     assert train.main(["--run", run, "--resume", "--set", "station.min_area=3"]) == 2
     assert "station.yaml" in capsys.readouterr().err
