@@ -57,9 +57,12 @@ With the client (`pip install requests grpcio`; `client.py` is one file to copy 
 ```
 python client.py --rest http://localhost:8501 --model {model} part.png
 python client.py --grpc localhost:8500 --model {model} --overlay pictures part.png
+python client.py --grpc localhost:8500 --model {model} --drift ../{model}/{version}/manifest.json lot7/*.png
 ```
 
 It prints a line a picture: score, `good`, `DEFECT` or `INVALID`. Exit status 1 where one is `INVALID`, 2 after an error.
+With `--drift` it compares the scores with those of the good pictures in the manifest, in a rolling window: a JSON line when
+they drift, and exit status 4.
 
 | signature | input | output |
 |---|---|---|

@@ -116,7 +116,9 @@ def test_the_page_counts_and_its_threshold_moves_them(judged, tmp_path):
 
 
 def test_run_saved_model_and_onnx_give_the_same_numbers(models, small_demo):
-    found = {name: grdnet_tf.load(path).predict(os.path.join(small_demo, "test")) for name, path in models.items()}
+    detectors = {name: grdnet_tf.load(path) for name, path in models.items()}
+    assert len({tuple(one.good_scores) for one in detectors.values()}) == 1 and len(detectors["onnx"].good_scores) == 3
+    found = {name: one.predict(os.path.join(small_demo, "test")) for name, one in detectors.items()}
     for name, results in found.items():
         assert len(results) == 16
         for one, other in zip(results, found["run"]):

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from answers import FILES, FLOATS_2, HUGE, MEMORY, NO_ANSWER, OF_2, is_sane, outputs, response, said, sound_tensors
+from answers import FILES, FLOATS_2, HUGE, MEMORY, NO_ANSWER, OF_2, PNG, is_sane, outputs, response, said, sound_tensors
 
 from grdnet_tf.serving import client
 from grdnet_tf.serving.client import RestClient, message
@@ -143,3 +143,22 @@ def test_messages_that_are_none(rpc, answering):
     for body in (b"", b"\xff" * 22, message(2, key), message(2, key + message(2, message(2, message(1, b"\x0a\xff"))))):
         answering.body = body
         said(rpc.metadata)
+
+
+def test_drift_is_told_and_ends_with_4(rest, answering, tmp_path, capsys):
+    """Two pictures a call, of 0.25 and 0.75; the good ones scored as the first."""
+    manifest, picture = tmp_path / "manifest.json", tmp_path / "part.png"
+    manifest.write_text(json.dumps({"thresholds": {"image": {"good_scores": [0.24 + 0.001 * i for i in range(40)]}}}))
+    picture.write_bytes(PNG)
+    call = ["--rest", rest.address, "--model", "vials", "--batch", "2", "--drift", str(manifest), "--window", "20"]
+    answering.body = outputs()
+    assert client.main([*call, *[str(picture)] * 40]) == 4
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [(entry["drift"], entry["pictures"]) for entry in told] == [(True, 20)]
+    answering.body = outputs(score=[0.25, 0.26], is_anomalous=[0, 0])
+    assert client.main([*call, *[str(picture)] * 18]) == 0  # the window is not full
+    answering.body = outputs(is_anomalous=[0, 1], valid=[1, 0])
+    assert client.main([*call, *[str(picture)] * 18]) == 1  # what is no picture has no score
+    capsys.readouterr()
+    assert client.main([*call[:-3], str(picture), str(picture)]) == 2
+    assert "no manifest with the scores" in capsys.readouterr().err
