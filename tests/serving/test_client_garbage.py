@@ -146,12 +146,11 @@ def test_messages_that_are_none(rpc, answering):
 
 
 def test_drift_is_told_and_ends_with_4(rest, answering, tmp_path, capsys):
-    """Two pictures a call, of 0.25 and 0.75; the good ones scored as the first."""
     manifest, picture = tmp_path / "manifest.json", tmp_path / "part.png"
     manifest.write_text(json.dumps({"thresholds": {"image": {"good_scores": [0.24 + 0.001 * i for i in range(40)]}}}))
     picture.write_bytes(PNG)
     call = ["--rest", rest.address, "--model", "vials", "--batch", "2", "--drift", str(manifest), "--window", "20"]
-    answering.body = outputs()
+    answering.body = outputs(score=[0.7, 0.8])
     assert client.main([*call, *[str(picture)] * 40]) == 4
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [(entry["drift"], entry["pictures"]) for entry in told] == [(True, 20)]
