@@ -87,8 +87,8 @@ def run(arguments) -> int:
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
-                         roi="auto" if plain else arguments.roi, min_area=settings.min_area, epoch=arguments.epoch,
-                         um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
+                         roi="auto" if plain else arguments.roi, at_station=plain, min_area=settings.min_area,
+                         epoch=arguments.epoch, um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
                          map=getattr(model, "map_note", None))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)

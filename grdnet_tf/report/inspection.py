@@ -59,13 +59,9 @@ def build(summary: Summary, shown: Sequence[Shown]) -> str:
 
 
 def _section(summary, scores):
-    command = ""
-    if summary.command:
-        command = ('<p class="small command">Keep this threshold, from where the run\'s folder lies: '
-                   '<code data-live="command">–</code></p>')
     return page.fill(SECTION, {
         "high": f"{charts.score_axis(scores, (), summary.threshold):.9g}", "judged": str(len(scores)),
-        "histogram": charts.score_histogram(scores, None, summary.threshold), "command": command,
+        "threshold": page.threshold(charts.score_histogram(scores, None, summary.threshold), summary.command),
         "unreadable": _unreadable(summary)})
 
 

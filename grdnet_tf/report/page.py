@@ -33,8 +33,7 @@ def build(evaluation, embedded) -> str:
     data = {"reading": readings[1] if len(readings) > 1 else "", "types": types, "images": images,
             "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()},
             "rows": [[row.score, row.score_roi, row.label, row.label_roi, types.index(row.defect)] for row in rows],
-            "intervals": _intervals(rows),
-            **colours(), "command": _command(report)}
+            "intervals": _intervals(rows), **colours(), "command": _command(report) or ["", ""]}
     return fill(TEMPLATE, {
         "title": f'GRD-Net evaluation: {escape(_last_part(report.get("run")))}', "facts": _facts(report),
         "outlines": '<b class="truth">ground truth</b>,', "types": "Type", "decisions": options(DECISIONS),
@@ -58,6 +57,13 @@ def fill(template, values) -> str:
     first, *parts = read(template).split("{{")
     values = dict(values, **{name: read(os.path.join(HERE, file)) for name, file in PARTS.items()})
     return first + "".join(values[name] + rest for name, rest in (part.split("}}", 1) for part in parts))
+
+
+def threshold(histogram, command) -> str:
+    """The histogram with the slider below it. `command` (before, after) a value that is to be kept, or None."""
+    kept = "" if command is None else ('<p class="small command">Keep this threshold, from where the run\'s folder lies: '
+                                       '<code data-live="command">–</code></p>')
+    return fill(os.path.join(HERE, "threshold.html"), {"histogram": histogram, "command": kept})
 
 
 def in_script(data) -> str:
@@ -133,13 +139,16 @@ def _facts(report):
 
 
 def _command(report):
-    """["grdnet evaluate ... --thresholds value:", what follows the value]; it works where the run's folder lies."""
-    words = ["grdnet", "evaluate", "--run", shlex.quote(_last_part(report.get("run")) or "RUN")]
-    for flag in ("tiles", "roi"):
-        if report.get(flag) not in (None, "auto"):
-            words += ["--" + flag, report[flag] if flag == "tiles" or report[flag] == "none" else "ROI"]
+    """["grdnet calibrate ... --set ", what follows the value]; it works where the run's folder lies.
+
+    None of an evaluation under other settings than the station's: its thresholds are not kept.
+    """
+    if not report.get("at_station"):
+        return None
     method = report["thresholds"].get("pixel", {}).get("method", PIXEL_METHOD)
-    return [" ".join([*words, "--thresholds", "value:"]), "" if method == PIXEL_METHOD else "," + method]
+    run = shlex.quote(_last_part(report.get("run")) or "RUN")
+    return [f"grdnet calibrate --run {run} --set ", "" if method == PIXEL_METHOD or method.startswith("best_f1")
+            else f" --pixel {method}"]
 
 
 def _section(report, rows, reading):
@@ -159,7 +168,8 @@ def _section(report, rows, reading):
         drawn += f'<div class="chart wide"><h3>Image AUROC by type</h3>{charts.bars(types)}</div>'
     return fill(os.path.join(HERE, "report_section.html"), {
         "reading": reading, "name": READINGS[reading], "good": str(len(good)), "bad": str(len(bad)),
-        "high": f"{charts.score_axis(good, bad, level):.9g}", "histogram": charts.score_histogram(good, bad, level),
+        "high": f"{charts.score_axis(good, bad, level):.9g}",
+        "threshold": threshold(charts.score_histogram(good, bad, level), _command(report)),
         "stored": _stored(report, reading), "figures": _figures(report, reading), "charts": drawn,
         "types": _types(report, reading)})
 

@@ -19,16 +19,29 @@ def _scale(colours, opacity):
 _AT = np.linspace(0, 1, _STEPS)
 BELOW = _scale(0.12 + 0.36 * _AT, 0.32 * _AT ** 2)    # from 0 to the threshold: blue to green, hardly there
 ABOVE = _scale(0.64 + 0.32 * _AT, 0.55 + 0.25 * _AT)  # from the threshold to 1: yellow to red
+_BOTH = np.zeros((256, 4), np.float32)  # as OpenCV looks colours up
+_BOTH[:2 * _STEPS] = np.concatenate([BELOW, ABOVE])
 
 
 def heat(image, values, threshold):
     """`image` (H, W, 3) uint8 under the colours of a map (H, W) in [0, 1]: warm where it is above the threshold."""
-    level = np.clip(MIDDLE if threshold is None else threshold, 1e-6, 1 - 1e-6)
-    above = (values > level)[..., None]
-    way = np.where(above[..., 0], (values - level) / (1 - level), values / level)
-    step = np.rint(way * (_STEPS - 1)).astype(int)
-    colours = np.where(above, ABOVE[step], BELOW[step])
-    return np.rint(image + colours[..., 3:] * (colours[..., :3] - image)).astype(np.uint8)
+    level = min(max(MIDDLE if threshold is None else float(threshold), 1e-6), 1 - 1e-6)
+    values = np.asarray(values, np.float32)
+    step = np.where(values > level, (values - level) * ((_STEPS - 1) / (1 - level)) + _STEPS,
+                    values * ((_STEPS - 1) / level))
+    step = np.rint(step, out=step).astype(np.uint8)
+    colours = cv2.LUT(cv2.merge([step] * 3), _BOTH[:, None, :3].astype(np.uint8))
+    share = cv2.LUT(step, _BOTH[:, 3])
+    return cv2.blendLinear(np.ascontiguousarray(image), colours, 1 - share, share)
+
+
+def smoothed(values, pool):
+    """`ops.pooled` of one map (H, W) float32 without TensorFlow, whose start of an operation costs more than the sum."""
+    def sums(of):
+        return cv2.boxFilter(of, cv2.CV_32F, (pool, pool), anchor=((pool - 1) // 2,) * 2, normalize=False,
+                             borderType=cv2.BORDER_CONSTANT)
+
+    return sums(values) / sums(np.ones_like(values))
 
 
 def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, level=None):

@@ -3,7 +3,7 @@ import base64
 
 import cv2
 import numpy as np
-from skimage.measure import approximate_polygon, block_reduce, find_contours
+from skimage.measure import block_reduce, find_contours
 
 from ..data.files import read_picture
 from ..evaluation.regions import label_found
@@ -67,8 +67,9 @@ def outline(region) -> str:
         return ""
     parts = []
     for points in find_contours(np.pad(region, 1).astype(np.float32), 0.5):
-        points = approximate_polygon(points, 0.4) - 0.5  # a pixel's middle lies at one half, the padding at -1
-        parts.append("M" + "L".join(f"{x:.4g},{y:.4g}" for y, x in points) + "Z")
+        points = cv2.approxPolyDP(points.astype(np.float32)[:, None], 0.4, False)[:, 0]  # scikit-image's is 200 times slower
+        points = points - 0.5  # a pixel's middle lies at one half, the padding at -1
+        parts.append("M" + "L".join(f"{x:.4g},{y:.4g}" for y, x in points.tolist()) + "Z")
     return "".join(parts)
 
 

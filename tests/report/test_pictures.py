@@ -1,9 +1,10 @@
 """The sheet of panels of one picture."""
 import numpy as np
+import pytest
 
 from grdnet_tf.evaluation.measure import Seen
 from grdnet_tf.ops import pooled
-from grdnet_tf.report.pictures import BLUE, ORANGE, RED, draw_sheet
+from grdnet_tf.report.pictures import ABOVE, BELOW, BLUE, ORANGE, RED, draw_sheet, heat, smoothed
 
 
 def test_sheet_shows_roi_truth_and_finds_in_their_colours():
@@ -21,3 +22,19 @@ def test_sheet_shows_roi_truth_and_finds_in_their_colours():
     unknown = draw_sheet(seen._replace(mask=None, roi=None), smooth, threshold=None, pool=5, side=64)
     assert unknown.shape == sheet.shape
     assert not (unknown == np.array(RED, np.uint8)).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("pool", [1, 4, 21])
+def test_the_average_without_tensorflow_is_that_of_the_score(pool):
+    values = np.random.default_rng(0).random((15, 40), np.float32)
+    np.testing.assert_allclose(smoothed(values, pool), np.asarray(pooled(values[None, ..., None], pool))[0, ..., 0],
+                               atol=1e-6)
+
+
+def test_the_heat_is_as_transparent_as_its_colour_says():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    values = np.array([[0.0, 0.2, 1.0]], np.float32)  # nothing, the threshold itself, all
+    shown = heat(image, values, 0.2)[0].astype(int)
+    for pixel, (*colour, share) in zip(shown, (BELOW[0], BELOW[-1], ABOVE[-1])):
+        assert np.abs(pixel - (100 + share * (np.array(colour) - 100))).max() <= 0.51
+    assert (heat(image, values, 0.1)[0, 1] != shown[1]).any()

@@ -113,7 +113,8 @@ def evaluation():
              "fitted_on": "9 good images"}
     thresholds = {"image": dict(entry, value=0.5), "pixel": dict(entry, value=0.9, method="quantile:0.99")}
     report = figures.summarise(rows, {"good": histogram}, thresholds, False, resamples=20)
-    report.update(warnings=[], run="/secret/disk/runs/line 3", data="/secret/disk/parts", split="test")
+    report.update(warnings=[], run="/secret/disk/runs/line 3", data="/secret/disk/parts", split="test",
+                  at_station=True)
     return Evaluation(report, rows)
 
 
@@ -173,7 +174,7 @@ def test_arrow_keys_move_counts_line_gallery_and_command(browser):
     live, tags = browser.value(LIVE), browser.value(TAGS)
     assert (live["rejected"], live["missed"]) == ("1", "1") and live["state"] == "stored: 0.5"
     assert tags["spot/5.png"] == "found" and tags["spot/4.png"] == "missed" and tags["good/3.png"] == "false alarm"
-    assert live["command"] == "grdnet evaluate --run 'line 3' --thresholds value:0.47,quantile:0.99"
+    assert live["command"] == "grdnet calibrate --run 'line 3' --set 0.47 --pixel quantile:0.99"
     shift = float(re.fullmatch(r"translate\((.*?) 0\)", browser.value(LINE)).group(1))
     assert shift == pytest.approx(44 + 0.47 * 634)  # the axis runs from 44 to 678
     wrong = browser.value("[...document.querySelectorAll('td[data-type]')].map(e => e.textContent)")
