@@ -49,10 +49,11 @@ def curves(lines, x_label, y_label, chance=None) -> str:
     Args:
       chance: y at x = 0 and at x = 1 of a line for comparison.
     """
-    plot = Plot(SQUARE.width, SQUARE.height + 16 * len(lines), bottom=SQUARE.bottom + 16 * len(lines))
+    below = 12 + 16 * len(lines)  # of the label of x, and of the legend
+    plot = Plot(SQUARE.width, SQUARE.height + below, bottom=SQUARE.bottom + below)
     parts = _curve_axes(plot, x_label, y_label, chance)
     for i, (name, x, y) in enumerate(lines):
-        row = SQUARE.height + 16 * i
+        row = SQUARE.height + 12 + 16 * i
         parts += [_polyline(plot, f"curve run{i % 8}", x, y), _line(f"curve run{i % 8}", plot.left, row, 80, row),
                   _text(86, row + 4, name if len(name) <= 38 else name[:37] + "…")]
     return _svg(parts, f"{y_label} over {x_label}", plot)

@@ -200,10 +200,10 @@ def _figures(report, reading):
 
 
 def _types(report, reading):
-    keys = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")
+    keys, titles = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro"), dict(FIGURES)
     lines = [[escape(name), str(part["n_images"]), ("–", f' data-type="{escape(name)}"'),
               *(number(part[key + reading]) for key in keys)] for name, part in report["per_type"].items()]
-    return table(["type", "images", "wrong", *(key.replace("_", " ") for key in keys)], lines)
+    return table(["type", "images", "wrong", *(titles[key] for key in keys)], lines)
 
 
 def _sizes(sizes):
@@ -218,5 +218,5 @@ def _sizes(sizes):
     ends = [f"{words}: {sizes[key]:,.{0 if sizes[key] >= 100 else 1}f} {unit}" for key, words in
             (("smallest_found", "smallest found"), ("largest_missed", "largest missed")) if sizes[key] is not None]
     return ('<h2>By size of defect</h2><p class="soft small">Diameter of the circle of the same area; found: a found '
-            f'region touches it. {"; ".join(ends)}.</p><div class="row"><div class="chart wide">{charts.bars(rows)}'
+            f'region touches it{"".join(f"; {end}" for end in ends)}.</p><div class="row"><div class="chart wide">{charts.bars(rows)}'
             '</div></div>')
