@@ -57,8 +57,11 @@ def run(arguments) -> int:
     flags.at_least(arguments, max_pixels=1)
     config = run_folder.read_config(arguments.run)
     if "onnx" in extra and config.station.min_area > 1 and config.station.tiles is None:
-        raise InputError(f"--format onnx does not go with station.min_area = {config.station.min_area}: regions are "
-                         "followed in a loop, which tf2onnx cannot convert")
+        from ..serving.least_area import LARGEST  # TensorFlow, which a plain export waits for later
+
+        if config.station.min_area > LARGEST:
+            raise InputError(f"--format onnx goes with station.min_area up to {LARGEST}, found {config.station.min_area}: "
+                             "beyond, regions are followed in a loop, which tf2onnx cannot convert")
     size = picture_size(arguments, config)
     name = arguments.name or default_name(config)
     server_files.check(arguments.out, name)

@@ -2,12 +2,15 @@
 import tensorflow as tf
 
 from ..ops import sides
+from . import least_area
 
 ROWS = 16  # regions that `rows` gives of a picture
 
 
 def counted(anomaly_map, level, min_area):
     """(N, H, W, 1) with 0 in the regions above `level` of fewer than `min_area` pixels; pixels touch at corners too."""
+    if min_area <= least_area.LARGEST:
+        return least_area.counted(anomaly_map, level, min_area)
     above, numbers, count = _numbered(anomaly_map, level)
     areas = tf.math.unsorted_segment_sum(tf.reshape(above, (-1,)), tf.reshape(numbers, (-1,)), count)
     small = tf.logical_and(tf.gather(areas, numbers) < min_area, above > 0.5)

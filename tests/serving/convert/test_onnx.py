@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 
 from grdnet_tf.errors import ExportStopped, InputError
+from grdnet_tf.evaluation.measure import Least
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.serving import selftest
 from grdnet_tf.serving.convert import onnx as onnx_export, onnx_precision
 from grdnet_tf.serving.folding import inference_half
-from grdnet_tf.serving.signatures import write_saved_model
+from grdnet_tf.serving.signatures import Station, write_saved_model
 
 for package in onnx_export.PACKAGES:
     pytest.importorskip(package, reason="the ONNX export needs its extra: pip install '.[onnx]'")
@@ -38,6 +39,24 @@ def exported(request, tmp_path_factory):
     write_saved_model(saved, inference_half(model), {"image": {"value": THRESHOLD}}, (1,))
     path = str(folder / "onnx" / "model.onnx")
     return saved, path, onnx_export.write(saved, path)
+
+
+def test_the_least_area_is_in_the_onnx_file_too(tmp_path):
+    tf.keras.utils.set_random_seed(1)
+    half = inference_half(GRDNet(SIZE, 3, **SMALL, **NETWORKS["crae"]))
+    images = np.random.default_rng(3).random((5, *SIZE, 3), np.float32)
+    plain = half(images)
+    level = float(np.quantile(plain.anomaly_map, 0.8))
+    found = {}
+    for area in (1, 9):
+        saved, path = str(tmp_path / f"{area}"), str(tmp_path / f"{area}.onnx")
+        write_saved_model(saved, half, {"image": {"value": 2.0}, "pixel": {"value": level}}, (), station=Station(None, area))
+        onnx_export.write(saved, path)
+        found[area] = onnx_export.Runtime(path).run(images)["score"]
+    wanted = Least(9, level, level).scores(np.asarray(plain.anomaly_map), half.score_pool)
+    np.testing.assert_allclose(found[1], plain.score, atol=1e-5)
+    np.testing.assert_allclose(found[9], wanted, atol=1e-5)
+    assert (found[9] < found[1] - 1e-3).any()
 
 
 def pictures(count, seed=0):
