@@ -60,8 +60,8 @@ def run(arguments) -> int:
         from ..serving.least_area import LARGEST  # TensorFlow, which a plain export waits for later
 
         if config.station.min_area > LARGEST:
-            raise InputError(f"--format onnx goes with station.min_area up to {LARGEST}, found {config.station.min_area}: "
-                             "beyond, regions are followed in a loop, which tf2onnx cannot convert")
+            raise InputError(f"--format onnx goes with station.min_area up to {LARGEST}, found "
+                             f"{config.station.min_area}: beyond, regions are followed in a loop, which tf2onnx cannot convert")
     size = picture_size(arguments, config)
     name = arguments.name or default_name(config)
     server_files.check(arguments.out, name)

@@ -53,7 +53,8 @@ def _row(parser, action):
     name = action.option_strings[0] if action.option_strings else ""
     if len(action.option_strings) > 1:
         name = "`, `".join(action.option_strings)
-    value = "" if action.nargs == 0 else action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper()
+    choices = "|".join(map(str, action.choices or ()))
+    value = "" if action.nargs == 0 else action.metavar or choices or action.dest.upper()
     value = " ".join(value) if isinstance(value, tuple) else value
     shape = {"+": f"{value} ...", "*": f"{value} ..."}.get(action.nargs, value)
     text = (action.help or "") % {**vars(action), "prog": parser.prog}

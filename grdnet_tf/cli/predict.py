@@ -141,7 +141,7 @@ def judge(arguments, detector, items, total):
 
 
 def drift_watch(arguments, good):
-    """What compares the scores with those of the `good` pictures, or None. InputError where it was asked for in vain."""
+    """What compares the scores with those of the `good` pictures, or None. InputError where asked for in vain."""
     from ..inspection import drift
 
     if arguments.window == 0 or arguments.window is None and not arguments.watch:

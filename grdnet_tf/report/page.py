@@ -61,8 +61,10 @@ def fill(template, values) -> str:
 
 def threshold(histogram, command) -> str:
     """The histogram with the slider below it. `command` (before, after) a value that is to be kept, or None."""
-    kept = "" if command is None else ('<p class="small command">Keep this threshold, from where the run\'s folder lies: '
-                                       '<code data-live="command">–</code></p>')
+    kept = ""
+    if command is not None:
+        kept = ('<p class="small command">Keep this threshold, from where the run\'s folder lies: '
+                '<code data-live="command">–</code></p>')
     return fill(os.path.join(HERE, "threshold.html"), {"histogram": histogram, "command": kept})
 
 
@@ -218,5 +220,6 @@ def _sizes(sizes):
     ends = [f"{words}: {sizes[key]:,.{0 if sizes[key] >= 100 else 1}f} {unit}" for key, words in
             (("smallest_found", "smallest found"), ("largest_missed", "largest missed")) if sizes[key] is not None]
     return ('<h2>By size of defect</h2><p class="soft small">Diameter of the circle of the same area; found: a found '
-            f'region touches it{"".join(f"; {end}" for end in ends)}.</p><div class="row"><div class="chart wide">{charts.bars(rows)}'
+            f'region touches it{"".join(f"; {end}" for end in ends)}.</p><div class="row">'
+            f'<div class="chart wide">{charts.bars(rows)}'
             '</div></div>')

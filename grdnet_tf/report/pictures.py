@@ -36,7 +36,7 @@ def heat(image, values, threshold):
 
 
 def smoothed(values, pool):
-    """`ops.pooled` of one map (H, W) float32 without TensorFlow, whose start of an operation costs more than the sum."""
+    """`ops.pooled` of one map (H, W) float32 without TensorFlow, whose start of each operation costs more."""
     def sums(of):
         return cv2.boxFilter(of, cv2.CV_32F, (pool, pool), anchor=((pool - 1) // 2,) * 2, normalize=False,
                              borderType=cv2.BORDER_CONSTANT)

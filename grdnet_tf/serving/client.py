@@ -603,8 +603,8 @@ def main(argv=None) -> int:
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="pictures a call (default: 8)")
     parser.add_argument("--roi", metavar="FILE", help="region of interest, one PNG for all pictures")
     parser.add_argument("--overlay", metavar="DIR", help="write the pictures under their anomaly map to this folder")
-    parser.add_argument("--drift", metavar="MANIFEST", help="manifest.json of the version: compare the scores with those "
-                        "of its good pictures, in a rolling window")
+    parser.add_argument("--drift", metavar="MANIFEST", help="manifest.json of the version: compare the scores with "
+                        "those of its good pictures, in a rolling window")
     parser.add_argument("--window", type=int, default=100, metavar="N", help="pictures of the window (default: 100)")
     parser.add_argument("files", nargs="+", metavar="PICTURE")
     arguments = parser.parse_args(argv)
@@ -650,7 +650,7 @@ def overlay_names(files):
 
 
 def _report(client, files, roi, overlay, drift=None):
-    """Print a line a file, and where drift begins or ends one in JSON; how many of them are no picture to the server."""
+    """Print a line a file, and one in JSON where drift begins or ends; how many are no picture to the server."""
     regions = [_read(roi)] * len(files) if roi else None
     found = client.inspect([_read(file) for file in files], regions, bool(overlay))
     overlays = overlay_names(files) if overlay else ()

@@ -70,7 +70,8 @@ def test_thresholds_without_good_scores_are_warned_of_or_refused(trained, run, t
     with open(path, "w", encoding="utf-8") as stream:
         json.dump(kept, stream)
     (tmp_path / "in").mkdir()
-    arguments = ["--run", old, "--watch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--idle", "0", "--quiet"]
+    arguments = ["--run", old, "--watch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--idle", "0",
+                 "--quiet"]
     assert predict.main(arguments) == 0
     assert capsys.readouterr().err.startswith("warning: drift will not be noticed: ")
     assert predict.main([*arguments, "--window", "30"]) == 2

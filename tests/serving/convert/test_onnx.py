@@ -50,7 +50,8 @@ def test_the_least_area_is_in_the_onnx_file_too(tmp_path):
     found = {}
     for area in (1, 9):
         saved, path = str(tmp_path / f"{area}"), str(tmp_path / f"{area}.onnx")
-        write_saved_model(saved, half, {"image": {"value": 2.0}, "pixel": {"value": level}}, (), station=Station(None, area))
+        thresholds = {"image": {"value": 2.0}, "pixel": {"value": level}}
+        write_saved_model(saved, half, thresholds, (), station=Station(None, area))
         onnx_export.write(saved, path)
         found[area] = onnx_export.Runtime(path).run(images)["score"]
     wanted = Least(9, level, level).scores(np.asarray(plain.anomaly_map), half.score_pool)
