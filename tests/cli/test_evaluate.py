@@ -92,7 +92,10 @@ def test_thresholds_are_kept_with_the_run(trained, small_demo, tmp_path, capsys)
     run = make_run(tmp_path / "run", small_demo)
     first = thresholds()
     kept = os.path.join(run, "calibration.json")
-    assert json.load(open(kept, encoding="utf-8"))["thresholds"] == first
+    with open(kept, encoding="utf-8") as stream:
+        found = json.load(stream)["thresholds"]
+    scores = {name: entry.pop("good_scores", None) for name, entry in found.items()}
+    assert found == first and [name for name in scores if scores[name]] == ["image", "image_roi"]
     assert first["image"]["method"] == "max_normal"
     assert first["image"]["fitted_on"] == "3 good images that the run held out"
     asked = thresholds("--thresholds", "target_fpr:0.4,quantile:0.5")
