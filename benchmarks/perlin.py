@@ -49,7 +49,7 @@ def measure(size, batch, channels, rounds):
         return lambda: perturb(image, None, seed, defaults.replace(**changes), textures)
 
     forms = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
-    forms += [(f"perturb, {name}", whole(sources={name: 1.0})) for name in SOURCES]
+    forms += [(f"perturb, {name}", whole(sources={name: 1.0})) for name in SOURCES if name != "real"]
     forms += [(f"perturb, {name}", whole(shapes={name: 1.0})) for name in SHAPES[1:]]
     functions = {("NumPy, noise alone", False): lambda: [numpy_perlin(random, size, size, np) for _ in range(batch)]}
     for name, function in forms:

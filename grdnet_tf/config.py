@@ -16,7 +16,7 @@ from pydantic import Field
 
 from .errors import InputError
 from .kinds import OptionError, Section, choice, expected, option
-from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Station, Train, Validation
+from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Origin, Station, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = (os.path.join(HERE, "configs"), os.path.join(os.path.dirname(HERE), "configs"))  # installed; in a checkout
@@ -32,6 +32,7 @@ class Config(Section):
     loss: Loss = Field(default_factory=Loss)
     features: Features = Field(default_factory=Features)
     train: Train = Field(default_factory=Train)
+    origin: Origin = Field(default_factory=Origin)
     station: Station = Field(default_factory=Station)
 
     @property
@@ -51,22 +52,30 @@ class Config(Section):
 SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
 
 
-def load_config(file: Optional[str] = None, overrides: Sequence[str] = ()) -> Config:
-    """Defaults, then `file` (a path, or the name of a shipped one), then `overrides` ("section.key=value", in YAML)."""
+def load_config(file: Optional[str] = None, overrides: Sequence[str] = (), base: Optional[Config] = None) -> Config:
+    """`base` or the defaults, then `file` (a path, or the name of a shipped one), then `overrides`.
+
+    Overrides are "section.key=value", in YAML.
+    """
     changes = [] if file is None else _read_file(find(file))
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set {text}: expected section.key=value")
         changes.append((key.strip(), _parse(value, f"--set {text}: the value is"), "--set"))
+    if base is not None:
+        return _build(_values(base), [("method", base.method, "program"), *changes])
     return _build({name: {} for name in SECTIONS}, changes)
 
 
 def replace(config: Config, **values) -> Config:
     """A copy with `section__key=value` changed; values are checked as those of a file are."""
     changes = [(name.replace("__", ".", 1), value, "program") for name, value in values.items()]
-    values = {name: dict(getattr(config, name)) for name in SECTIONS}
-    return _build(values, [("method", config.method, "program"), *changes])
+    return _build(_values(config), [("method", config.method, "program"), *changes])
+
+
+def _values(config):
+    return {name: dict(getattr(config, name)) for name in SECTIONS}
 
 
 def differences(a: Config, b: Config) -> Dict[str, Tuple[Any, Any]]:
@@ -221,8 +230,10 @@ def _cross_check(config: Config) -> Config:
         what = "method: ganomaly" if config.method == "ganomaly" else "loss.segmentation: 0"
         raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
     for section in ("noise", "validation"):
-        if getattr(config, section).sources.get("texture", 0) > 0 and not config.noise.textures:
-            raise InputError(f"{section}.sources names 'texture': noise.textures must name a folder of pictures")
+        for source, key, what in (("texture", "textures", "a folder of pictures"),
+                                  ("real", "real", "a data folder with defects and their masks")):
+            if getattr(config, section).sources.get(source, 0) > 0 and not getattr(config.noise, key):
+                raise InputError(f"{section}.sources names '{source}': noise.{key} must name {what}")
     return config
 
 

@@ -131,6 +131,8 @@ def _words(schema):
     if kind == "array":
         count = schema.get("maxItems")
         each = schema["prefixItems"][0] if count else schema["items"]
+        if each.get("type") == "string":
+            return "a list of texts"
         return f"a list of {count or 'one or more'} numbers, each {_words(each)}"
     if kind == "object":
         return "name: weight pairs of " + ", ".join(schema["propertyNames"]["enum"])

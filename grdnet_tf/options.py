@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool
 from .kinds import Section, choice, number, odd, one_of, option, pair, weights, whole
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade",
-           "texture")
+           "texture", "real")
 SHAPES = ("blob", "line", "spot", "rectangle")
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
 METHODS = ("grdnet", "ganomaly", "draem", "padim", "patchcore")
@@ -36,6 +36,8 @@ Shapes = Annotated[weights(*SHAPES), Field(description="its outline, name: weigh
 class Data(Section):
     """Which pictures, at what size, and how they are varied."""
     root: Optional[str] = option(None, "the data folder; `--data` sets it")
+    add_good: Tuple[str, ...] = option(
+        (), "further folders of good pictures to train on; each `--add-good` adds one")
     image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
     crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
     channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
@@ -99,6 +101,8 @@ class Noise(Defects):
     place: choice("auto", "device", "host") = option(
         "auto", "device: first op of the training step; host: in tf.data; auto: device with a GPU")
     textures: Optional[str] = option(None, "folder of pictures for the source `texture`")
+    real: Optional[str] = option(None, "data folder whose test/<defect> and ground_truth the source `real` cuts its "
+                                 "defects from")
 
 
 class Validation(Defects):
@@ -194,6 +198,13 @@ class Station(Section):
                                 "null: the data folder's, where all pictures share one")
 
 
+class Origin(Section):
+    """Where a run began from: `grdnet train --from RUN` writes it, nobody sets it."""
+    parent: Optional[str] = option(None, "the run folder whose best weights it began with; null: from the beginning")
+    weights_sha256: Optional[str] = option(None, "of those weights, as in summary.json and in reports")
+    updates: whole() = option(0, "that its optimizers had made before, with `--keep-optimizers`; 0: they are fresh")
+
+
 class Train(Section):
     """How long, how fast, and what a run keeps."""
     epochs: whole(1) = option(200, "the paper's (section 8.1)")
@@ -228,13 +239,13 @@ class Train(Section):
 
 
 # What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
-_FITTED_DATA = ("root", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped",
+_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped",
                 "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "smoothing")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None},
-    "ganomaly": {"data": None, "noise": ("textures",), "validation": None,
+    "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
     "draem": {"data": None, "noise": None, "validation": None,
@@ -247,3 +258,5 @@ READ = {
 for _sections in READ.values():
     _sections["station"] = None  # what a line is told is the same whatever judges
 FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
+for _method in set(METHODS) - set(FITTED):
+    READ[_method]["origin"] = None

@@ -7,7 +7,7 @@ import sys
 from .. import config as configuration
 from ..console import ended
 from ..errors import InputError, TrainingStopped
-from ..training import prepare, recorded, run_folder
+from ..training import origin, prepare, recorded, run_folder
 from . import flags
 
 DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
@@ -20,6 +20,12 @@ def parser():
     parser.add_argument("--data", metavar="DIR",
                         help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
                         f"{DEMO_DATA})")
+    parser.add_argument("--add-good", metavar="DIR", action="append", default=[], help="a further folder of good "
+                        "pictures to train on, in the MVTec layout or of pictures alone; repeatable")
+    parser.add_argument("--from", metavar="RUN", dest="parent", help="begin with the best weights of this run; its "
+                        "configuration is the base of --config, --set and the flags, its data of --data and --add-good")
+    parser.add_argument("--keep-optimizers", action="store_true", help="with --from: the optimizers of its newest "
+                        "checkpoint go on (default: fresh ones)")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
     parser.add_argument("--config", metavar="NAME|FILE", help="cpu, gpu, demo, paper, paper_drae, ganomaly, draem, draem_cpu, "
                         "padim or patchcore, or a YAML file of what differs from the defaults")
@@ -43,6 +49,10 @@ def main(argv=None) -> int:
 
 
 def run(arguments) -> int:
+    if arguments.resume and (arguments.parent or arguments.add_good):
+        raise InputError("--from and --add-good go with a new --run; --resume goes on with what the run began with")
+    if arguments.keep_optimizers and not arguments.parent:
+        raise InputError("--keep-optimizers goes with --from RUN")
     config = resume_config(arguments) if arguments.resume else new_config(arguments)
     if arguments.print_config:
         print(configuration.to_yaml(config), end="")
@@ -66,18 +76,29 @@ def overrides(arguments):
 
 
 def new_config(arguments):
-    """Defaults, then the config file (the demo's, if there is neither a file nor data), then --set and the flags."""
-    file = arguments.config
-    if file is None and arguments.data is None:
+    """Defaults or --from, then the config file (the demo's, if there is nothing at all), then --set and the flags."""
+    file, base, added = arguments.config, None, ()
+    if arguments.parent is not None:
+        base = origin.begin(arguments.parent, arguments.keep_optimizers)
+        added = base.data.add_good
+    elif file is None and arguments.data is None:
         file = DEMO_CONFIG
-    return absolute(configuration.load_config(file, overrides(arguments)))
+    more = overrides(arguments)
+    if arguments.add_good:
+        folders = list(dict.fromkeys([*added, *map(os.path.abspath, arguments.add_good)]))
+        more.append(f"data.add_good={json.dumps(folders)}")
+    config = absolute(configuration.load_config(file, more, base))
+    if base is not None:
+        origin.check(config)
+    return config
 
 
 def absolute(config):
     """`config` with absolute folders, so that the run's config.yaml means the same ones wherever it is used."""
     folders = {"data__root": config.data.root, "noise__textures": config.noise.textures,
-               "station__roi": config.station.roi}
-    return configuration.replace(config, **{key: os.path.abspath(path) for key, path in folders.items() if path})
+               "noise__real": config.noise.real, "station__roi": config.station.roi}
+    found = {key: os.path.abspath(path) for key, path in folders.items() if path}
+    return configuration.replace(config, data__add_good=tuple(map(os.path.abspath, config.data.add_good)), **found)
 
 
 def resume_config(arguments):
@@ -86,7 +107,8 @@ def resume_config(arguments):
         raise InputError("--resume needs --run RUN")
     stored = run_folder.read_config(arguments.run)
     file = arguments.config or os.path.join(arguments.run, run_folder.CONFIG)
-    config = configuration.load_config(file, prepare.measured(stored) + overrides(arguments))
+    base = stored.model_copy(update={"station": type(stored.station)()}) if stored.origin.parent else None
+    config = configuration.load_config(file, prepare.measured(stored) + overrides(arguments), base)
     if config.station != type(config.station)():
         raise InputError(f"--resume: station.* is changed in {os.path.join(arguments.run, run_folder.STATION)}")
     if config.data.channels == "auto":
@@ -117,11 +139,13 @@ def train(config, folder, resume) -> int:
     """Judge the data, then import TensorFlow and train: a wrong path is answered at once."""
     if config.data.root is None:
         config = configuration.replace(config, data__root=demo_set())
-    data = prepare.training_data(config, recorded.read(folder) if resume else None)
+    parent = recorded.read(config.origin.parent) if config.origin.parent and not resume else None
+    data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
     config = configuration.replace(config, data__channels=str(data.channels))
     if not resume:
         run_folder.check_new(run_folder.worker_folder(folder, config))
-        config = prepare.oriented(config, data)
+        if config.origin.parent is None:  # else as the weights have learnt it
+            config = prepare.oriented(config, data)
     from ..training import fit
 
     return fit.run(config, data, folder, resume)

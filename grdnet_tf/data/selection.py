@@ -23,6 +23,58 @@ def test_records(root: str, split: str, data: Data, roi: str = "auto") -> List[R
     return checked(with_roi(list_mvtec(root, split), root, roi), data)
 
 
+def training_records(root: str, added: Sequence[str] = (), once: bool = True) -> List[Record]:
+    """The good pictures of a data folder and of folders `added` to it, each as of `good_folder`.
+
+    An added picture without a ROI has the one that all pictures of `root` share, if there is one. With `once` an added
+    picture that is there already, by the bytes of its file, is left out, with a warning.
+    """
+    records = list_mvtec(root, "train")
+    shared = rois.for_all(root) if added else None
+    for folder in added:
+        more = good_folder(folder)
+        if shared:
+            more = [one if one.roi else own for one, own in zip(more, with_roi(more, folder, shared))]
+        elif any(one.roi for one in records) and not all(one.roi for one in more):
+            logger.warning("warning: --add-good %s: no region of interest; everywhere counts in its pictures", folder)
+        records += _without_copies(more, records) if once else more
+    return records
+
+
+def _without_copies(more, records):
+    """Those of `more` whose files are none of `records`, nor of each other."""
+    known, kept, twice = {}, [], []
+    for ours, theirs in [*duplicates(more, records), *duplicates(more, more)]:
+        if ours != theirs:
+            known.setdefault(ours, []).append(theirs)
+    own = {one.image for one in more}
+    for one in more:
+        others = [path for path in known.get(one.image, ()) if path not in own or path < one.image]
+        if others:
+            twice.append((one.image, others[0]))
+        else:
+            kept.append(one)
+    if twice:
+        logger.warning("warning: --add-good: %d pictures are there already and are used once, the first is %s, "
+                       "which is %s", len(twice), *twice[0])
+    return kept
+
+
+def real_defects(root: str, data: Data) -> List[Record]:
+    """The checked records of all defects in a data folder, with their masks: a source of the training noise.
+
+    Raises: InputError naming a folder without a defect or without masks, or a file that cannot be used.
+    """
+    found = [record._replace(roi=None) for record in list_mvtec(root, "test") if record.label]
+    if not found:
+        raise InputError(f"noise.real = {root}: no defects, expected test/<defect>/ and ground_truth/<defect>/ in it")
+    for record in found:
+        if record.mask is None:
+            raise InputError(f"noise.real: {record.image} has no mask, expected "
+                             f"{os.path.join(root, 'ground_truth', record.defect)} with one for each picture")
+    return checked(found, data)
+
+
 def good_folder(folder: str) -> List[Record]:
     """The good pictures of a data folder in the MVTec layout, of its train/good, or of a folder of pictures alone."""
     if os.path.isdir(os.path.join(folder, "train")):

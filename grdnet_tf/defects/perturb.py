@@ -13,6 +13,7 @@ import tensorflow as tf
 from ..errors import InputError
 from ..ops import pooled
 from ..options import Defects
+from . import real as reals
 from . import shapes as outlines
 from . import sources as fillings
 from .perlin import cells, perlin_noise, uniform
@@ -42,28 +43,30 @@ class Draws(NamedTuple):
     finish: tf.Tensor  # (B, 5): soft edges, matched, within the region of interest, blurred, grain
 
 
-def perturb(image, roi, seed, settings, textures=None):
+def perturb(image, roi, seed, settings, textures=None, real=None):
     """Disturb each picture with its probability -> Perturbed(noisy, mask).
 
     image (B, H, W, C) float32 in [0, 1], H and W static; roi (B, H, W, 1) {0, 1} or None; seed (B, 2) int32; textures
-    (T, h, w, C) uint8 for the source "texture". The mask is empty where nothing was changed. No gradient flows through.
+    (T, h, w, C) uint8 for the source "texture"; real, pieces as of `real.pasted`, for "real", which has its own shape.
+    The mask is empty where nothing was changed. No gradient flows through.
     Raises InputError for settings that make no sense.
     """
-    sources, shapes = check(settings, textures, image.shape[3])
+    sources, shapes = check(settings, textures, image.shape[3], real)
     image = tf.convert_to_tensor(image, tf.float32)
     if "cut_paste" in sources:  # a piece cut out has straight edges
         shapes.setdefault("rectangle", 0.0)
-    done = _disturb(image, image, roi, seed, settings, sources, shapes, textures)
+    done = _disturb(image, image, roi, seed, settings, sources, shapes, textures, real)
     for further in range(1, settings.defects):
         seeds = tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + further, "philox"), seed)
-        more = _disturb(done.noisy, image, roi, seeds, settings.replace(probability=FURTHER), sources, shapes, textures)
+        again = settings.replace(probability=FURTHER)
+        more = _disturb(done.noisy, image, roi, seeds, again, sources, shapes, textures, real)
         disturbed = tf.reduce_max(done.mask, (1, 2, 3)) > 0.0  # a good picture stays good
         added = fillings.select(disturbed, more.mask, tf.zeros_like(more.mask))
         done = Perturbed(fillings.select(disturbed, more.noisy, done.noisy), tf.maximum(done.mask, added))
     return done
 
 
-def _disturb(image, clean, roi, seed, settings, sources, shapes, textures):
+def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real):
     """`perturb` with one defect a picture; `clean` is the picture before any, for what is measured on it."""
     _, height, width, channels = image.shape
     draws = sample(seed, settings, image.shape[1:] if "color_pixel" in sources else (0, 0, channels))
@@ -75,14 +78,17 @@ def _disturb(image, clean, roi, seed, settings, sources, shapes, textures):
     place = None
     if settings.within_roi and roi is not None:
         place = tf.where((draws.finish[:, 2] < settings.within_roi)[:, None, None, None], roi, 1.0)
-    mask = _draw_shapes(draws, settings, shapes, shape_index, place, height, width)
+    mask, piece = _draw_shapes(draws, settings, shapes, shape_index, place, height, width), None
+    if "real" in sources:
+        piece, own = reals.pasted(real, draws.source.scalars, place, height, width)
+        mask = fillings.select(source_index == list(sources).index("real"), own, tf.broadcast_to(mask, tf.shape(own)))
     mask = mask & (u[:, 0] < settings.probability)[:, None, None, None]
     if place is not None:
         mask = mask & (place > 0.0)
 
     seen = tf.cast(mask, tf.float32)
     matched = draws.finish[:, 1] < settings.matched if settings.matched else None
-    source = fillings.source_image(list(sources), source_index, image, seen, draws.source, textures, matched)
+    source = fillings.source_image(list(sources), source_index, image, seen, draws.source, textures, matched, piece)
     if settings.grain:
         smooth = tf.gather(tf.constant([name in fillings.SMOOTH for name in sources]), source_index)
         grainy = tf.clip_by_value(source + clean - _blurred(clean), 0.0, 1.0)
@@ -209,8 +215,8 @@ def _choose(u, weighted):
     return tf.reduce_sum(tf.cast(u[:, None] >= tf.constant(upto[:-1], tf.float32), tf.int32), 1)
 
 
-def check(settings: Defects, textures, channels):
-    """The sources and shapes of weight above 0 as dicts name -> weight. InputError for textures that do not fit."""
+def check(settings: Defects, textures, channels, real=None):
+    """The sources and shapes of weight above 0 as dicts name -> weight. InputError for pictures that do not fit."""
     sources, shapes = ({name: weight for name, weight in weights.items() if weight > 0}
                        for weights in (settings.sources, settings.shapes))
     if "texture" in sources:
@@ -218,4 +224,6 @@ def check(settings: Defects, textures, channels):
             raise InputError("noise.sources: 'texture' needs a folder of texture images, none was given")
         if textures.shape[3] != channels:
             raise InputError(f"noise.sources: textures have {textures.shape[3]} channels, the images {channels}")
+    if "real" in sources and real is None:
+        raise InputError("noise.sources: 'real' needs pieces of real defects, none were given")
     return sources, shapes

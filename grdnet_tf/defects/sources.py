@@ -34,11 +34,12 @@ class SourceDraws(NamedTuple):
     pixels: tf.Tensor  # (B, H, W, C), only drawn for color_pixel
 
 
-def source_image(names, index, image, mask, draws, textures=None, matched=None):
+def source_image(names, index, image, mask, draws, textures=None, matched=None, piece=None):
     """What each picture shows of its own source, names[index], in [0, 1]: (B, H, W, C).
 
     index (B,) int; mask (B, H, W, 1) is where it will be seen. Only what `names` need is computed. Where `matched` (B,)
-    bool, a pasted source takes on the mean colour of what it covers, instead of being made lighter or darker.
+    bool, a pasted source takes on the mean colour of what it covers, instead of being made lighter or darker. `piece`
+    (B, H, W, C) is what the source "real" shows.
     """
     _, height, width, channels = image.shape
     views = {}  # name -> picture; own_texture and cut_paste share one, for the look-up is what costs
@@ -58,6 +59,8 @@ def source_image(names, index, image, mask, draws, textures=None, matched=None):
                                                             _is_any(index, names, ("shift",)))
     if "texture" in names:
         views["texture",] = _texture_crop(textures, draws.scalars, height, width)
+    if "real" in names:
+        views["real",] = piece
     (_, shown), *others = views.items()
     for alike, view in others:
         shown = select(_is_any(index, names, alike), view, shown)

@@ -14,7 +14,7 @@ from . import inputs
 
 keras = tf.keras
 
-TEXTURES = "textures.npy"
+PICTURES = ("textures", "real")  # that the noise shows; each a file NAME.npy
 OURS = {  # what Keras' compile takes and this model has its own words for
     "optimizer": "there are three: give generator_optimizer, discriminator_optimizer and segmenter_optimizer, or "
                  "learning_rate for all",
@@ -28,7 +28,7 @@ class KerasModel(keras.Model):
     """A model that is made again from `get_config`, saved with what it was compiled with, and refuses wrong input.
 
     A subclass has `architecture`, `channels`, `image_size`, `one_size` (whether it takes no other), `precision`, and
-    once compiled `compiled_with`, the arguments of `compile` but for optimizers and textures.
+    once compiled `compiled_with`, the arguments of `compile` but for optimizers and pictures.
     """
 
     def __init__(self, *arguments, **options):
@@ -77,12 +77,14 @@ class KerasModel(keras.Model):
         self.compile(**optimizers, objective=Loss(**config.pop("objective")), noise=Noise(**noise), **config)
 
     def save_assets(self, folder):
-        if getattr(self, "textures", None) is not None:
-            np.save(os.path.join(folder, TEXTURES), self.textures.numpy(), allow_pickle=False)
+        for name in PICTURES:
+            if getattr(self, name, None) is not None:
+                np.save(os.path.join(folder, name + ".npy"), getattr(self, name).numpy(), allow_pickle=False)
 
     def load_assets(self, folder):
-        if os.path.isfile(os.path.join(folder, TEXTURES)):
-            self.textures = tf.constant(np.load(os.path.join(folder, TEXTURES), allow_pickle=False))
+        for name in PICTURES:
+            if os.path.isfile(os.path.join(folder, name + ".npy")):
+                setattr(self, name, tf.constant(np.load(os.path.join(folder, name + ".npy"), allow_pickle=False)))
 
     def export(self, filepath, *arguments, **options):
         """A SavedModel with `serve`, images (B, H, W, C) float32 in [0, 1] -> (reconstruction, anomaly_map, score).

@@ -70,14 +70,15 @@ class SteppedModel(KerasModel):
 
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, segmenter_optimizer=None, *,
                 learning_rate=1e-4, clip_norm=0.0, objective: Loss = Loss(), noise: Noise = Noise(), textures=None,
-                jit_compile=None, run_eagerly=False, steps_per_execution=1, **others):
+                real=None, jit_compile=None, run_eagerly=False, steps_per_execution=1, **others):
         """Set the three optimizers (default: Adam(learning_rate) each), the losses and the noise.
 
         `model.optimizer`, which Keras' own callbacks know, is the generator's; an optimizer that is not given follows
         its learning rate, so that a LearningRateScheduler steers all three.
         `clip_norm` > 0 bounds the norm of each network's whole gradient, over all replicas.
         `objective` are the `options.Loss`; `noise` the `options.Noise` of batches that come without "noisy" and "mask";
-        `textures` (T, h, w, C) uint8 are the pictures of its source "texture".
+        `textures` (T, h, w, C) uint8 are the pictures of its source "texture", `real` (N, s, s, C + 1) the pieces of
+        its source "real", see defects/real.py.
         `jit_compile` None means XLA on a GPU only: on a CPU it measured slower. With a float16 policy every optimizer
         is wrapped for loss scaling.
 
@@ -91,7 +92,8 @@ class SteppedModel(KerasModel):
             clip_norm=clip_norm, objective=objective, noise=noise, jit_compile=jit_compile, run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution))
         self.objective, self.clip_norm, self.noise = objective, clip_norm, noise
-        self.textures = None if textures is None else tf.constant(textures)  # once, not a copy in every graph
+        # Once, not a copy in every graph.
+        self.textures, self.real = (None if part is None else tf.constant(part) for part in (textures, real))
         self.following = [name for name in NETWORKS[1:] if given[name] is None]
         used = optimizers.three(given, learning_rate, self.precision == "mixed_float16")
         if jit_compile is None:
@@ -143,7 +145,7 @@ class SteppedModel(KerasModel):
             return batch
         if "seed" not in batch:
             batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
-        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures)
+        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real)
         return dict(batch, noisy=noisy, mask=mask)
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long

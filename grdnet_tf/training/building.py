@@ -6,16 +6,16 @@ import tensorflow as tf
 from ..baselines.draem import DRAEM
 from ..baselines.ganomaly import GANomaly
 from ..config import Config
-from ..data import pipeline
+from ..data import pieces, pipeline
 from ..data.cache import gigabytes_kept
 from ..defects import perturb, sources
 from ..errors import InputError
 from ..model.grdnet import GRDNet
 from ..model.stepped import SteppedModel
-from ..model.weights import restore_networks
+from ..model.weights import restore_networks, restore_training
 from ..options import FITTED
 from ..storage import read_arrays
-from . import fitted
+from . import fitted, origin
 from .run_folder import read_config, weights
 
 keras = tf.keras
@@ -81,12 +81,44 @@ def compile_model(model, config, data) -> int:
     train, noise, channels, textures = config.train, config.noise, int(config.data.channels), None
     if noise.textures:
         textures = sources.load_textures(noise.textures, max(config.data.image_size), channels)
+    real = None
+    if data.noise:
+        real = pieces.load(data.noise, config.data.image_size, channels, data.depth, config.data.white)
     for settings in (noise, config.validation):
-        perturb.check(settings, textures, channels)
-    optimizers = [keras.optimizers.Adam(_rate(train, steps), beta_1=train.beta_1) for _ in range(3)]
+        perturb.check(settings, textures, channels, real)
+    rate = _rate(train, steps)
+    if config.origin.updates and callable(rate):
+        rate = Later(rate, config.origin.updates)
+    optimizers = [keras.optimizers.Adam(rate, beta_1=train.beta_1) for _ in range(3)]
+    jit = {"auto": False if train.deterministic else None, "on": True, "off": False}[train.jit]
     model.compile(*optimizers, clip_norm=train.clip_norm, objective=config.loss, noise=noise, textures=textures,
-                  jit_compile={"auto": False if train.deterministic else None, "on": True, "off": False}[train.jit])
+                  real=real, jit_compile=jit)
     return steps
+
+
+class Later(keras.optimizers.schedules.LearningRateSchedule):
+    """`schedule` from its beginning, for optimizers that have made `updates` before."""
+
+    def __init__(self, schedule, updates):
+        super().__init__()
+        self.schedule, self.updates = schedule, updates
+
+    def __call__(self, step):
+        return self.schedule(step - self.updates)
+
+    def get_config(self):
+        return {"schedule": self.schedule, "updates": self.updates}
+
+
+def begin_from(model, config):
+    """Set the weights, and optimizers where they go on, of the run that the configuration's origin names."""
+    arrays, path = origin.best_weights(config)
+    if config.origin.updates:
+        kept = origin.checkpoint_of(config)
+        restore_training(model, read_arrays(kept)[0], kept)
+        if config.train.schedule == "plateau" or not config.train.rate_epochs and config.train.schedule == "steps":
+            model.set_learning_rates(lambda rate: config.train.learning_rate)
+    restore_networks(model, arrays, path)
 
 
 def _rate(train, steps_per_epoch):
@@ -122,7 +154,8 @@ def held_out_set(model, config, data):
         return None
 
     def disturb(batch):
-        drawn = perturb.perturb(batch["image"], batch["roi"], batch["seed"], config.validation, model.textures)
+        drawn = perturb.perturb(batch["image"], batch["roi"], batch["seed"], config.validation, model.textures,
+                                model.real)
         return dict(batch, **drawn._asdict())
 
     return pipeline.held_out_dataset(data.held_out, config.data, views=config.validation.views, perturb=disturb,

@@ -40,7 +40,13 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
     with strategy.scope():
         model = building.build_model(config)
         steps = building.compile_model(model, config, data)
+        goes_on = go_on and run_folder.checkpoints(os.path.join(folder, run_folder.CHECKPOINTS))
+        if config.origin.parent and not goes_on:
+            building.begin_from(model, config)
     stream, held_out = building.training_stream(model, config, data), building.held_out_set(model, config, data)
+    if config.origin.parent:
+        logger.info("from the best weights of %s, %s optimizers", config.origin.parent,
+                    "its" if config.origin.updates else "fresh")
     if not (go_on and run_folder.is_begun(own)):
         run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
     with Signals() as signals:

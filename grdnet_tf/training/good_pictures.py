@@ -59,7 +59,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
             logger.warning("warning: %s does not say which pictures it held out, and its data folder is not as it was; "
                            "--good DIR names good pictures for a threshold", folder)
         else:
-            today = recorded.sort_out(known, selection.with_roi(list_mvtec(home, "train"), home, roi), home)
+            today = recorded.sort_out(known, selection.with_roi(_own(home, config.data.add_good), home, roi), home)
             missing = len(known.names(recorded.HELD_OUT)) - len(today.held_out)
             if missing > 0 and today.held_out:
                 logger.warning("warning: %d of the pictures that the run held out are gone", missing)
@@ -74,6 +74,14 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
             records = today.new
         found = Good(found.held_out, found.new + records, True)
     return Good(selection.checked(found.held_out, config.data), selection.checked(found.new, config.data), found.keep)
+
+
+def _own(home, added):
+    """The good pictures of the data folder and of those folders that were added to it which are still there."""
+    there = [folder for folder in added if os.path.isdir(folder)]
+    if len(there) < len(added):
+        logger.warning("warning: --add-good %s: gone", next(folder for folder in added if folder not in there))
+    return selection.training_records(home, there, once=False)
 
 
 def _known(folder, config):

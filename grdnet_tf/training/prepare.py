@@ -1,13 +1,15 @@
 """What does this run train on? A configuration and its data folder, checked, split and measured. No TensorFlow."""
+import json
 import logging
 import os
 from typing import NamedTuple, Optional
 
 from .. import config as configuration
-from ..data import orientation
+from ..data import orientation, selection
 from ..data.records import Record, duplicates, hold_out, inspect, list_mvtec
 from ..errors import InputError
-from .recorded import HELD_OUT, SKIPPED, TRAINED, Recorded, record, same_pictures
+from . import recorded as records_of
+from .recorded import HELD_OUT, NOISE, SKIPPED, TRAINED, Recorded
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,19 @@ class Data(NamedTuple):
     depth: int
     skipped: list
     recorded: Recorded
+    noise: list = []  # defects that the training noise is cut from
 
 
-def training_data(config, recorded: Optional[Recorded] = None) -> Data:
-    """List, check and split train/good of `config.data.root`; a run that goes on keeps what it has `recorded`.
+def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[Recorded] = None) -> Data:
+    """List, check and split the good pictures of `config.data`; a run that goes on keeps what it has `recorded`.
 
+    `parent`: the record of the run whose weights this one begins with. What that trained on is trained on again, never
+    held out; what it held out stays held out.
     Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
     """
     root, d = config.data.root, config.data
-    inspection = inspect(list_mvtec(root, "train"), d.on_bad_image, d.max_skipped, d.white)
+    listed = selection.training_records(root, d.add_good, once=recorded is None)
+    inspection = inspect(listed, d.on_bad_image, d.max_skipped, d.white)
     for note in inspection.notes:
         logger.warning("warning: %s", note)
     for path, reason in inspection.skipped:
@@ -37,17 +43,43 @@ def training_data(config, recorded: Optional[Recorded] = None) -> Data:
         raise InputError(f"data.channels = 1, but the pictures in {root} are colour")
     _warn_of_duplicates(root, inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
+    defects = []
+    if any(section.sources.get("real", 0) > 0 for section in (config.noise, config.validation)):
+        defects = selection.real_defects(config.noise.real, d.replace(channels=str(channels)))
+    masks = [one._replace(roi=one.mask) for one in defects]  # its digest stands where a good picture's ROI has its own
     if recorded is not None:
-        parts = same_pictures(recorded, inspection.records, root)
+        parts = records_of.same_pictures(recorded, inspection.records + masks, root)
     else:
-        parts = {TRAINED: inspection.records, HELD_OUT: []}
-        if d.held_out:
-            parts = dict(zip(parts, hold_out(inspection.records, d.held_out, config.train.seed)))
+        parts = {**_split(inspection.records, d.held_out, config.train.seed, parent), NOISE: masks}
         unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
-        recorded = record(root, channels, inspection.depth, {**parts, SKIPPED: unusable})
+        found = records_of.record(root, channels, inspection.depth, {**parts, SKIPPED: unusable})
+        recorded = records_of.from_before(found, parent)
     logger.info("%s: %s of %d; %d to train on, %d held out, %d left out", root, inspection.words,
                 d.white or 2**inspection.depth - 1, len(parts[TRAINED]), len(parts[HELD_OUT]), len(inspection.skipped))
-    return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded)
+    if defects:
+        logger.info("%s: %d real defects with masks, a source of the noise", config.noise.real, len(defects))
+    return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
+
+
+def _split(records, share, seed, parent):
+    """{TRAINED: records, HELD_OUT: records}."""
+    if not share:
+        return {TRAINED: list(records), HELD_OUT: []}
+    if parent is None:
+        return dict(zip((TRAINED, HELD_OUT), hold_out(records, share, seed)))
+    known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
+    held = known.held_out + (hold_out(known.new, share, seed)[1] if len(known.new) > 1 else [])
+    if not held:
+        raise InputError(f"data.held_out: all of the {len(records)} pictures are ones that the run of --from was "
+                         "trained on; none is left to validate on")
+    chosen = {one.image for one in held}
+    found = {TRAINED: [one for one in records if one.image not in chosen],
+             HELD_OUT: [one for one in records if one.image in chosen]}
+    logger.info("of the pictures %d were trained on before, %d were held out before, %d are new", len(known.trained),
+                len(known.held_out), len(known.new))
+    if not found[TRAINED]:
+        raise InputError("all pictures are ones that the run of --from held out; none is left to train on")
+    return found
 
 
 def _warn_of_duplicates(root, records):
@@ -83,10 +115,12 @@ def oriented(config, data: Data):
 def measured(config) -> list:
     """What stands in a run's configuration and in no file that it was made from, as section.key=value.
 
-    What `oriented` found, if it was asked to; the discriminator's blocks, which older runs do not name.
+    The folders of --add-good; what `oriented` found, if it was asked to; the discriminator's blocks, which older runs
+    do not name.
     """
     blocks = config.network.discriminator_blocks
     found = [] if blocks is None else [f"network.discriminator_blocks={blocks}"]
+    found += [f"data.add_good={json.dumps(config.data.add_good)}"] if config.data.add_good else []
     if config.data.orientation != "measured":
         return found
     return found + [f"data.{name}={getattr(config.data, name)}" for name in orientation.Orientation._fields]

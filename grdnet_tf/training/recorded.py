@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..data.records import Record
 from ..errors import InputError
@@ -18,10 +18,16 @@ logger = logging.getLogger(__name__)
 
 FILE = "data.json"
 TRAINED, HELD_OUT, SKIPPED = "trained", "held_out", "skipped"
+NOISE = "noise"    # defects that the training noise was cut from
+BEFORE = "before"  # what the run that this one began from had learnt
+LEARNT = (TRAINED, NOISE, BEFORE)
 
 
 class Entry(NamedTuple):
-    """A picture's path relative to the data folder, with "/"; its file's SHA-256; what became of it; its ROI's."""
+    """A picture's path, with "/"; its file's SHA-256; what became of it; its ROI's, of a defect its mask's.
+
+    The path is relative to the data folder, of a picture that lies outside absolute.
+    """
     name: str
     sha256: str
     part: str
@@ -40,6 +46,11 @@ class Recorded(NamedTuple):
         """Of names, contents and parts: a run must not go on with other data."""
         lines = [f"{e.part} {e.name} {e.sha256} {e.roi_sha256}" for e in self.entries if e.part != SKIPPED]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    @property
+    def learnt(self) -> Dict[str, str]:
+        """{SHA-256: part} of all pictures that shaped the weights."""
+        return {entry.sha256: entry.part for entry in self.entries if entry.part in LEARNT}
 
     def names(self, part) -> List[str]:
         return [entry.name for entry in self.entries if entry.part == part]
@@ -94,7 +105,7 @@ def sort_out(recorded: Recorded, records: Sequence[Record], root: str) -> Sorted
     """
     names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT))
     parts = {entry.sha256: entry.part for entry in recorded.entries}
-    parts.update((entry.sha256, TRAINED) for entry in recorded.entries if entry.part == TRAINED)  # of equal pictures
+    parts.update(recorded.learnt)  # of equal pictures
     found = Sorted([], [], [])
     for one, sha256 in zip(records, _digests([one.image for one in records])):
         if sha256 not in parts:
@@ -103,7 +114,7 @@ def sort_out(recorded: Recorded, records: Sequence[Record], root: str) -> Sorted
                                  "back, or give the new one another name")
             found.new.append(one)
         elif parts[sha256] != SKIPPED:
-            (found.trained if parts[sha256] == TRAINED else found.held_out).append(one)
+            (found.trained if parts[sha256] in LEARNT else found.held_out).append(one)
     return found
 
 
@@ -113,20 +124,38 @@ def same_pictures(recorded: Recorded, records: Sequence[Record], root: str) -> D
     Raises: InputError naming a picture or ROI that is gone or has changed.
     """
     today = {_name(one.image, root): one for one in records}
-    wanted = [entry for entry in recorded.entries if entry.part != SKIPPED]
+    wanted = [entry for entry in recorded.entries if entry.part not in (SKIPPED, BEFORE)]
     for entry in wanted:
         if entry.name not in today:
             raise InputError(f"{os.path.join(root, entry.name)}: gone; the run cannot go on without it")
     now = record(root, recorded.channels, recorded.depth, {"": [today[entry.name] for entry in wanted]}).entries
     for then, entry in zip(wanted, now):
         if then.sha256 != entry.sha256 or then.roi_sha256 != entry.roi_sha256:
-            what = "the picture" if then.sha256 != entry.sha256 else "its ROI"
+            region = "its mask" if then.part == NOISE else "its ROI"
+            what = "the picture" if then.sha256 != entry.sha256 else region
             raise InputError(f"{os.path.join(root, then.name)}: {what} is not the one that the run began with")
     left_out = sorted(set(today) - {entry.name for entry in recorded.entries})
     if left_out:
         logger.warning("warning: %d pictures have come since the run began and are left out, the first is %s",
                        len(left_out), left_out[0])
-    return {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT)}
+    return {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT, NOISE)}
+
+
+def from_before(recorded: Recorded, parent: Optional[Recorded]) -> Recorded:
+    """`recorded` with what the run that this one began from had learnt, but for pictures that are in it anyway."""
+    if parent is None:
+        return recorded
+    known = {entry.sha256 for entry in recorded.entries if entry.part != SKIPPED}
+    return recorded._replace(entries=recorded.entries + [
+        Entry(os.path.join(parent.root, entry.name).replace(os.sep, "/"), entry.sha256, BEFORE)
+        for entry in parent.entries if entry.part in LEARNT and entry.sha256 not in known])
+
+
+def seen(recorded: Optional[Recorded], records: Sequence[Record]) -> List[Tuple[Record, str, str]]:
+    """(record, its part, its file's SHA-256) of those `records` that the run has learnt from."""
+    learnt = recorded.learnt if recorded else {}
+    digests = _digests([one.image for one in records]) if learnt else []
+    return [(one, learnt[sha256], sha256) for one, sha256 in zip(records, digests) if sha256 in learnt]
 
 
 def legacy_fingerprint(root: str, records: Sequence[Record]) -> str:
@@ -149,4 +178,6 @@ def _digests(paths):
 
 
 def _name(path, root):
-    return os.path.relpath(path, root).replace(os.sep, "/")
+    path, root = os.path.abspath(path), os.path.abspath(root)
+    inside = path.startswith(os.path.join(root, ""))
+    return (os.path.relpath(path, root) if inside else path).replace(os.sep, "/")

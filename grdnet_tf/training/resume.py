@@ -7,6 +7,7 @@ from ..errors import InputError
 from ..model.weights import not_finite, restore_training, sums, training_arrays
 from ..storage import read_arrays, write_arrays
 from .callbacks import better, check_finite
+from .run_folder import checkpoints
 from .signals import Interrupted
 
 keras = tf.keras
@@ -46,7 +47,7 @@ class ExactResume(keras.callbacks.Callback):
         Without any checkpoint the run begins at step 0. Raises InputError if none of those that are there is usable, or
         if they belong to another architecture or other pictures.
         """
-        lines, paths = [], self.paths(folder)
+        lines, paths = [], checkpoints(folder)
         for path in reversed(paths):
             try:
                 arrays, state = read_arrays(path)
@@ -98,12 +99,6 @@ class ExactResume(keras.callbacks.Callback):
             best.wait = 0
         return not best.patience or best.wait < best.patience
 
-    def paths(self, folder):
-        """The checkpoints in `folder`, oldest first."""
-        if not os.path.isdir(folder):
-            return []
-        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".npz")]
-
     def save(self):
         if self.average and self.average.swapped:  # within a validation
             self.average.swap()
@@ -119,7 +114,7 @@ class ExactResume(keras.callbacks.Callback):
         os.makedirs(self.folder, exist_ok=True)
         write_arrays(os.path.join(self.folder, f"step-{self.position:09d}.npz"), arrays, state)
         self.unsaved = False
-        for path in self.paths(self.folder)[:-self.KEPT]:
+        for path in checkpoints(self.folder)[:-self.KEPT]:
             os.remove(path)
 
     def save_failed(self):

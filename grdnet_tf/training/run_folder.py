@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 from importlib import metadata
-from typing import Optional
+from typing import List, Optional
 
 import yaml
 
@@ -43,6 +43,13 @@ def weights(folder: str, epoch: Optional[int] = None) -> str:
     there = sorted(int(name[:-4]) for name in (os.listdir(kept) if os.path.isdir(kept) else ()) if name[:-4].isdigit())
     raise InputError(f"{folder}: no weights of epoch {epoch}; train.keep_epochs kept "
                      f"{', '.join(map(str, there)) or 'none'}")
+
+
+def checkpoints(kept: str) -> List[str]:
+    """The checkpoints in a run's folder of them, `kept`, oldest first."""
+    if not os.path.isdir(kept):
+        return []
+    return [os.path.join(kept, name) for name in sorted(os.listdir(kept)) if name.endswith(".npz")]
 
 
 def check_new(folder: str) -> None:

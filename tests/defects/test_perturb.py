@@ -3,12 +3,11 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from noise import ALWAYS, EVERYTHING, NOISE, perturb, pictures, seeds, textures
+from noise import ALL_SOURCES, ALWAYS, EVERYTHING, NOISE, perturb, pictures, seeds, textures
 
 from grdnet_tf.defects import perlin
 from grdnet_tf.defects.perturb import sample
 from grdnet_tf.errors import InputError
-from grdnet_tf.options import SOURCES
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -24,7 +23,7 @@ def test_changes_inside_the_mask_only(channels):
     assert (mask.sum((1, 2, 3)) > 0).mean() > 0.7
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", ALL_SOURCES)
 def test_opacity_blends_the_same_source(name):
     # With opacity 1 the source itself is seen; at opacity b the picture must be (1 - b) image + b source.
     image, seed = pictures(), seeds(6)

@@ -5,7 +5,6 @@ import tensorflow as tf
 from noise import ALL_SOURCES, ALWAYS, EVERYTHING, NOISE, pictures, seeds, textures
 
 from grdnet_tf.defects.perturb import perturb, sample
-from grdnet_tf.options import SOURCES
 
 
 def test_draws_are_uniform():
@@ -38,7 +37,7 @@ def test_eager_graph_xla_and_tf_data():
     assert eager.mask.numpy().sum() > 50
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", ALL_SOURCES)
 def test_xla_compiles_each_source(name):
     image, seed, texture = pictures(count=2, height=24, width=16), seeds(2), tf.constant(textures())
     settings = ALWAYS.replace(sources={name: 1.0}, threshold=(-0.5, 0.0))

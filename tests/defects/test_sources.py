@@ -2,11 +2,10 @@
 import cv2
 import numpy as np
 import pytest
-from noise import ALWAYS, perturb, pictures, seeds, textures
+from noise import ALL_SOURCES, ALWAYS, perturb, pictures, seeds, textures
 
 from grdnet_tf.defects import sources
 from grdnet_tf.errors import InputError
-from grdnet_tf.options import SOURCES
 
 
 def whole(name, image, texture=None):
@@ -17,9 +16,9 @@ def whole(name, image, texture=None):
 
 
 def test_each_source_of_the_options_shows_what_no_other_shows():
-    shown = {name: whole(name, pictures(), textures()) for name in SOURCES}
+    shown = {name: whole(name, pictures(), textures()) for name in ALL_SOURCES}
     assert all(np.isfinite(picture).any() for picture in shown.values())
-    assert len({picture.tobytes() for picture in shown.values()}) == len(SOURCES)  # one that nobody knows is another's
+    assert len({picture.tobytes() for picture in shown.values()}) == len(ALL_SOURCES)  # an unknown one is another's
 
 
 def test_color_image_is_one_colour_a_picture():
