@@ -3,12 +3,11 @@ import argparse
 import os
 import sys
 
-from .. import config as configuration
-from ..console import aligned, ended, watched
+from ..console import ended, watched
 from ..data import selection
 from ..errors import InputError
 from ..report import report
-from ..training import good_pictures, run_folder
+from ..training import good_pictures, recorded, run_folder
 from . import flags
 
 
@@ -52,7 +51,11 @@ def main(argv=None) -> int:
         from .check import show
 
         return ended(lambda: show(arguments.check_data, quiet=arguments.quiet), arguments.quiet)
-    return ended(lambda: compare(arguments) if arguments.compare else run(arguments), arguments.quiet)
+    if arguments.compare:
+        from .compare import show as side_by_side
+
+        return ended(lambda: side_by_side(arguments.compare, arguments.out), arguments.quiet)
+    return ended(lambda: run(arguments), arguments.quiet)
 
 
 def run(arguments) -> int:
@@ -91,6 +94,7 @@ def run(arguments) -> int:
                          epoch=arguments.epoch, um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
                          map=getattr(model, "map_note", None))
+    seen_before(result.report, arguments, records)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 
@@ -111,20 +115,15 @@ def run(arguments) -> int:
     return 0
 
 
-def compare(arguments) -> int:
-    """The runs' reports in one table and one page."""
-    from ..report import comparison
-
-    entries = []
-    for folder in arguments.compare:
-        entries.append(comparison.read(folder, configuration.flat(run_folder.read_config(folder))))
-    out = arguments.out or "comparison"
-    comparison.write(out, entries)
-    print(aligned(comparison.lines(entries)))
-    for line in comparison.warnings(entries):
-        print(f"warning: {line}", file=sys.stderr)
-    print(f"page: {os.path.join(out, comparison.HTML)}")
-    return 0
+def seen_before(found, arguments, records):
+    """Say in the report which of the pictures shaped the weights: as good ones, or as defects of the noise."""
+    known = recorded.seen(recorded.read(arguments.run), records)
+    found["seen_in_training"] = [{"path": record.image, "sha256": sha256, "as": part} for record, part, sha256 in known]
+    if known and arguments.split == "test":
+        defects = sum(part == recorded.NOISE or record.label for record, part, _ in known)
+        found["warnings"].append(
+            f"{len(known)} of the {len(records)} pictures served in training, {len(known) - defects} as good ones and "
+            f"{defects} as a source of its defects: the figures flatter; the first is {known[0][0].image}")
 
 
 def check_flags(arguments):

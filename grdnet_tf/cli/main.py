@@ -7,6 +7,7 @@ from .. import __version__
 COMMANDS = {
     "train": "train on a folder of defect-free pictures",
     "evaluate": "measure a run on labelled pictures, compare runs",
+    "compare": "show evaluated runs of one product side by side",
     "predict": "judge new pictures: files, folders, video, camera, a watched folder",
     "calibrate": "fit or set the thresholds on new good pictures",
     "export": "turn a run into a SavedModel for TensorFlow Serving",

@@ -1,4 +1,5 @@
 """Several evaluated runs side by side: one table on the console, one page, one JSON file."""
+import csv
 import json
 import os
 from html import escape
@@ -9,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..storage import write_json, write_text, writing
 from . import charts, page
-from .report import PAGE, REPORT, restore
+from .report import PAGE, PREDICTIONS, REPORT, restore
 
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
@@ -18,7 +19,8 @@ LINE = ("false_reject_rate", "miss_rate")  # what the line asks first: less is b
 FULL = 0.1  # a difference that has the full colour
 # What tells data and repetitions apart, and what changes no figure: not variants of the method.
 NOT_SETTINGS = ("data.root", "train.seed", "train.image_every", "train.checkpoint_steps", "train.deterministic",
-                "data.cache", "data.cache_gb", "data.parallel_calls")
+                "data.cache", "data.cache_gb", "data.parallel_calls", "origin.weights_sha256", "origin.updates")
+PATHS = ("origin.parent", "noise.real", "noise.textures", "data.add_good")  # of which the last part says enough
 
 
 class Entry(NamedTuple):
@@ -58,7 +60,7 @@ def lines(entries) -> List[List[str]]:
     rows = [["run", "data", "seed", *(key.split(".", 1)[-1] for key in keys), *(key + reading for key in KEYS)]]
     for entry in entries:
         rows.append([_name(entry), _data(entry), str(entry.settings.get("train.seed", "")),
-                     *(_shown(entry.settings.get(key)) for key in keys),
+                     *(_shown(_short(key, entry.settings.get(key))) for key in keys),
                      *(page.number(entry.report.get(key + reading)) for key in KEYS)])
     return rows
 
@@ -71,7 +73,8 @@ def pivot(entries) -> List[List[str]]:
     keys, reading = differing(entries), suffix(entries)
     cells, variants, folders = {}, [], []
     for entry in entries:
-        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(entry.settings.get(key))}" for key in keys) or "all alike"
+        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(_short(key, entry.settings.get(key)))}"
+                            for key in keys) or "all alike"
         variants += [variant] if variant not in variants else []
         folders += [_data(entry)] if _data(entry) not in folders else []
         cells.setdefault((_data(entry), variant), []).append(entry.report)
@@ -91,6 +94,35 @@ def warnings(entries) -> List[str]:
             if ours != theirs:
                 found.append(f"{entry.run}: {key} is {ours}, but {theirs} in {first.run}")
     return found
+
+
+def verdicts(entries) -> List[str]:
+    """Of how many pictures the verdict is another than in the first run on the same data: a line a run and label."""
+    found = []
+    for entry in entries:
+        first = next(other for other in entries if _data(other) == _data(entry))
+        ours, theirs = (_decisions(one, suffix(entries)) for one in (entry, first))
+        if first is entry:
+            continue
+        for label, wrong, what in (("0", "rejected", "good rejected"), ("1", "accepted", "defects missed")):
+            shared = [path for path in ours if path in theirs and ours[path][0] == label]
+            before, now = ({path for path in shared if those[path][1] == wrong} for those in (theirs, ours))
+            if shared:
+                found.append(f"{_name(entry)} against {_name(first)}: {what} {len(before)} -> {len(now)} of "
+                             f"{len(shared)}, {len(before - now)} no more, {len(now - before)} newly")
+    return found
+
+
+def _decisions(entry, reading):
+    """{path below the data folder: (label, decision)}; {} where they are not there."""
+    try:
+        with open(os.path.join(entry.folder, PREDICTIONS), encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        root = entry.report.get("data") or ""
+        return {os.path.relpath(row["path"], root): (row["label" + reading], row["decision" + reading]) for row in rows
+                if row["decision" + reading]}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def write(folder, entries) -> None:
@@ -121,6 +153,7 @@ def build(entries, folder) -> str:
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in warnings(entries)),
         "reading": page.READINGS[reading].lower().replace("roi", "ROI"), "runs": page.table(heads, body),
         "curves": _curves(entries, reading),
+        "verdicts": "".join(f"<p>{escape(line)}</p>" for line in verdicts(entries)),
         "grid": page.table(grid[0], [[escape(cell) for cell in row] for row in grid[1:]])})
 
 
@@ -179,6 +212,13 @@ def _name(entry):
 
 def _data(entry):
     return os.path.basename(os.path.normpath(entry.report.get("data") or entry.settings.get("data.root") or ""))
+
+
+def _short(key, value):
+    if key not in PATHS or not value:
+        return value
+    names = [os.path.basename(os.path.normpath(path)) for path in ([value] if isinstance(value, str) else value)]
+    return names[0] if isinstance(value, str) else names
 
 
 def _shown(value):

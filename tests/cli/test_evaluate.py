@@ -14,7 +14,9 @@ from small_runs import make_run
 
 import evaluate
 from grdnet_tf.demo.dataset import write_demo
-from grdnet_tf.training import run_folder
+from grdnet_tf.storage import file_sha256
+from grdnet_tf.training import recorded, run_folder
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, small_demo):
@@ -49,6 +51,24 @@ def test_predictions_match_the_report(evaluated):
     assert np.mean(right) == pytest.approx(report["accuracy_roi"])
     assert all(row["label_roi"] == "0" for row in rows if row["defect"] in ("distractor", "good"))
     assert all(cv2.imread(os.path.join(evaluated, row["picture"])) is not None for row in rows)
+
+
+def test_pictures_that_served_in_training_are_said(trained, small_demo, tmp_path, capsys):
+    """A good picture that was trained on, and a defect that its noise was cut from, in test/."""
+    data, run = shutil.copytree(small_demo, str(tmp_path / "data")), shutil.copytree(trained, str(tmp_path / "run"))
+    known = recorded.read(run)
+    name = known.names(recorded.TRAINED)[0]
+    shutil.copy(os.path.join(data, name), os.path.join(data, "test", "good", "000.png"))
+    defect = os.path.join(data, "test", "dent", "001.png")
+    entries = [*known.entries, recorded.Entry("elsewhere.png", file_sha256(defect), recorded.NOISE)]
+    recorded.write(run, known._replace(entries=entries))
+    assert evaluate.main(["--run", run, "--data", data, "--pictures", "0", "--out", str(tmp_path / "out")]) == 0
+    report = json.load(open(tmp_path / "out" / "report.json", encoding="utf-8"))
+    assert [(os.path.basename(one["path"]), one["as"]) for one in report["seen_in_training"]] == [
+        ("001.png", "noise"), ("000.png", "trained")]
+    assert report["seen_in_training"][0]["sha256"] == file_sha256(defect)
+    words = "2 of the 16 pictures served in training, 1 as good ones and 1 as a source of its defects"
+    assert words in capsys.readouterr().err and words in report["warnings"][-1]
 
 
 def test_again_gives_the_same_and_replaces_the_whole(trained, evaluated):

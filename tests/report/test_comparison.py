@@ -7,6 +7,7 @@ from browser import in_browser
 
 import evaluate
 from grdnet_tf import config as configuration
+from grdnet_tf.cli.main import main
 from grdnet_tf.errors import InputError
 from grdnet_tf.report import comparison
 from grdnet_tf.training import run_folder
@@ -62,6 +63,25 @@ def test_roi_figures_are_compared_if_all_have_them(tmp_path):
     assert comparison.lines(entries)[0][-6] == "image_auroc_roi" and comparison.lines(entries)[1][-6] == "0.900"
     mixed = entries + [comparison.read(make(tmp_path / "c", 0.7, 0.6), {})]
     assert comparison.lines(mixed)[0][-6] == "image_auroc"
+
+
+def test_parent_and_child_and_the_verdicts_that_changed(tmp_path, capsys, monkeypatch):
+    parent = make(tmp_path / "parent", 0.9, 0.8)
+    child = make(tmp_path / "child", 0.91, 0.8, f"origin.parent={parent}", "origin.weights_sha256=abc",
+                 "data.add_good=[/data/lot]")
+    verdicts = {"parent": "rejected accepted rejected accepted", "child": "accepted rejected rejected accepted"}
+    for run, words in verdicts.items():
+        rows = [f"/data/pill/{i},{i // 3},{word},," for i, word in enumerate(words.split())]
+        head = "path,label,decision,label_roi,decision_roi"
+        (tmp_path / run / "evaluation" / "predictions.csv").write_text("\n".join([head, *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", parent, child]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[3:5] == ["add_good", "parent"]
+    assert lines[2].split()[:5] == ["child", "pill", "0", "lot", "parent"]
+    assert "child against parent: good rejected 2 -> 2 of 3, 1 no more, 1 newly" in lines
+    assert "child against parent: defects missed 1 -> 1 of 1, 0 no more, 0 newly" in lines
+    assert "<p>child against parent: good rejected" in (tmp_path / "comparison" / "comparison.html").read_text()
 
 
 def test_other_pictures_are_named(tmp_path, capsys):

@@ -11,6 +11,7 @@ from quick_runs import FREE, SETTINGS, newest
 
 from benchmarks import faults
 from grdnet_tf.cli import train
+from grdnet_tf.config import load_config
 from grdnet_tf.errors import InputError
 from grdnet_tf.storage import fingerprint, read_arrays
 from grdnet_tf.training import good_pictures, recorded, run_folder
@@ -67,9 +68,10 @@ def test_it_begins_with_the_best_weights_and_says_so(eager, parent, tmp_path, ca
     assert config.origin.parent == run and config.origin.weights_sha256 == fingerprint(weights)
     assert config.origin.updates == 0 and config.train.ema == 0.9 and config.data.root == data  # the parent's own
     assert f"from the best weights of {run}, fresh optimizers" in caplog.text
-    for name, array in best(child).items():  # at a rate of 0 they stay: all that is trained
-        if not np.array_equal(array, weights[name]):
-            np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-7)
+    kernels = [name for name, array in weights.items() if array.ndim > 1]
+    assert len(kernels) > 10
+    for name in kernels:  # at a rate of 0 they stay; the moments of batch normalisation do not
+        np.testing.assert_allclose(best(child)[name], weights[name], rtol=1e-5, atol=1e-7)
     counts = [array for name, array in newest(child)[0].items() if name == "optimizer/generator/000"]
     assert counts == [1]
 
@@ -94,23 +96,18 @@ def test_what_it_takes_and_refuses(parent, tmp_path, capsys):
     begin = ["--from", run, "--run", str(tmp_path / "child")]
     for more, words in ((["--set", "network.latent=5"], "network.latent = 5, but"),
                         (["--set", "network.widths=[4]"], "network.widths = (4,), but"),
-                        (["--set", "loss.adversarial=1"], "loss.adversarial = 1, but"),
+                        (["--set", "loss.adversarial=1"], "loss.adversarial = 1.0, but"),
                         (["--set", "data.channels=1"], "data.channels = 1, but")):
         line = said(capsys, [*begin, *more])
         assert words in line and line.endswith("another architecture")
-    assert "train.schedule = cosine, but" in said(capsys, [*begin, "--keep-optimizers", "--set", "train.schedule=cosine"])
+    kept = [*begin, "--keep-optimizers", "--set", "train.schedule=cosine"]
+    assert "train.schedule = cosine, but" in said(capsys, kept)
     assert "go with a new --run" in said(capsys, ["--resume", *begin])
     assert "goes with --from" in said(capsys, ["--keep-optimizers", "--run", "x"])
     assert "nothing: no run here" in said(capsys, ["--from", str(tmp_path / "nothing"), "--run", "x"])
-    fitted = tmp_path / "fitted"
-    fitted.mkdir()
-    shutil.copy(os.path.join(run, "config.yaml"), fitted)
-    text = yaml.safe_load((fitted / "config.yaml").read_text())
-    kept = {key: text["data"][key] for key in ("root", "image_size", "channels")}
-    bare = {"method": "padim", "data": {**kept, "image_size": [32, 32]}, "features": text["features"],
-            **dict.fromkeys(("noise", "validation", "network", "loss", "train"), {})}
-    (fitted / "config.yaml").write_text(yaml.safe_dump(bare))
-    assert "method: padim is fitted in one pass" in said(capsys, ["--from", str(fitted), "--run", "x"])
+    fitted = str(tmp_path / "fitted")
+    run_folder.create_run(fitted, load_config("padim", [f"data.root={parent[1]}"]))
+    assert "method: padim is fitted in one pass" in said(capsys, ["--from", fitted, "--run", "x"])
     assert not os.path.exists(tmp_path / "child")
 
 
@@ -145,7 +142,8 @@ def test_what_the_parent_learnt_is_known_and_what_it_held_out_stays_so(eager, pa
     assert config.data.add_good == (more,)
     good = good_pictures.find(child, config)
     assert len(good.held_out) == len(after.names("held_out")) == 4 and not good.new
-    assert train.main(["--run", child, "--resume", "--epochs", "2", "--config", os.path.join(child, "config.yaml")]) == 0
+    own = os.path.join(child, "config.yaml")
+    assert train.main(["--run", child, "--resume", "--epochs", "2", "--config", own]) == 0
     # On other pictures alone: those of before are not there, but no threshold may be fitted on them.
     alone = str(tmp_path / "alone")
     assert train.main(["--from", child, "--data", more, "--set", "data.add_good=[]", "--run", alone, *STEPS]) == 0

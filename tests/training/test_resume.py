@@ -35,6 +35,21 @@ def test_a_killed_run_resumes_to_the_same_bits(finished, discs, tiny_config, tmp
     assert faults.differences(faults.result(str(run)), faults.result(str(finished))) == [], output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--keep-optimizers"]], ids=["fresh", "kept"])
+def test_a_killed_fine_tuning_resumes_to_the_same_bits(finished, tmp_path, more):
+    begin = ["--from", str(finished), "--no-jit", "--epochs", "2", *more]
+    complete(*begin, "--run", str(tmp_path / "whole"))
+    process = start(*begin, "--run", str(tmp_path / "killed"))
+    wait_for_checkpoint(tmp_path / "killed", 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode == -9
+    output = complete("--run", str(tmp_path / "killed"), "--resume")
+    results = [faults.result(str(tmp_path / name)) for name in ("killed", "whole")]
+    assert faults.differences(*results) == [], output
+
+
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, tmp_path):
     run = tmp_path / "copy"
     shutil.copytree(finished, run)
