@@ -1,16 +1,17 @@
-"""Do good pictures that were false alarms stop firing after two minutes of `grdnet train --from`, and what does it cost?
+"""Do good pictures that were false alarms stop firing after two minutes of `train --from`, and what does it cost?
 
-    python benchmarks/fine_tuning.py --run RUN --data DIR --out OUT [--count 20] [--halves] [--steps 250]
+    python benchmarks/fine_tuning.py --run RUN --data DIR --out OUT [--unseen DIR] [--count 20] [--repeat 8]
 
-RUN was trained on DIR. Of DIR/test/good the `--count` pictures of the highest score are the false alarms: the threshold
-lies just below the last of them. (--halves: of one half of test/good, so that the other half, which is judged, was not
-looked at.) They are copied to OUT/new and learnt beside the run's own pictures:
+RUN was trained on DIR. The good pictures that it never saw, of DIR/test/good and of --unseen, are split at random. Of
+the first half the `--count` of the highest score are the false alarms: the threshold lies just below the last of them. The
+second half is judged, with all defects of DIR/test. The false alarms are copied to OUT/new and learnt beside the run's
+own pictures:
 
-    grdnet train --from RUN --add-good OUT/new --run OUT/run --epochs 2 --set train.steps_per_epoch=STEPS ...
+    grdnet train --from RUN --add-good OUT/new --run OUT/run --epochs 2 --set train.steps_per_epoch=STEPS \
+        --set train.learning_rate=RATE --set data.add_repeat=REPEAT
 
-Judged before and after: how many of them fire at the threshold's number, and at the threshold that misses as many defects
-as before; and, of all others (the rest of test/good, what RUN held out, all defects), the image AUROC and the defects
-missed. One line of JSON.
+Told before and after: how many of them fire at the threshold, and at the one that misses as many defects as before;
+and, of those that are judged, the image AUROC, the good ones that fire and the defects missed. One line of JSON.
 """
 import argparse
 import json
@@ -40,7 +41,7 @@ def scores(run, records):
 def copy_of(records, data, folder):
     """The pictures in a folder of their own, with their ROIs."""
     for record in records:
-        name = record.defect + "-" + os.path.basename(record.image)
+        name = os.path.basename(os.path.dirname(os.path.dirname(record.image))) + "-" + os.path.basename(record.image)
         for source, target in ((record.image, "train/good"), (record.roi, "roi/train/good")):
             if source is not None:
                 path = os.path.join(folder, target, os.path.splitext(name)[0] + os.path.splitext(source)[1])
@@ -53,7 +54,8 @@ def main(argv=None):
     for name in ("run", "data", "out"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--count", type=int, default=20)
-    parser.add_argument("--halves", action="store_true")
+    parser.add_argument("--unseen", help="data folder whose good pictures RUN never saw")
+    parser.add_argument("--repeat", type=int, default=8, help="data.add_repeat")
     parser.add_argument("--steps", type=int, default=250, help="of each of two epochs")
     parser.add_argument("--rate", type=float, default=0.0005)
     parser.add_argument("--seed", type=int, default=0)
@@ -64,22 +66,17 @@ def main(argv=None):
 
     from grdnet_tf.cli import train
     from grdnet_tf.data.records import list_mvtec
-    from grdnet_tf.training import good_pictures, run_folder
 
     tested = list_mvtec(arguments.data, "test")
     good = [record for record in tested if not record.label]
+    good += list_mvtec(arguments.unseen, "train") if arguments.unseen else []
     random.Random(arguments.seed).shuffle(good)
-    asked = good[:len(good) // 2] if arguments.halves else good
+    asked = good[:len(good) // 2]
     before = scores(arguments.run, asked)
     order = np.argsort(-before)
     alarms = [asked[i] for i in order[:arguments.count]]
     threshold = float(before[order[arguments.count - 1:arguments.count + 1]].mean())
-    if arguments.halves:
-        others = good[len(good) // 2:]
-    else:
-        held_out = good_pictures.find(arguments.run, run_folder.read_config(arguments.run)).held_out
-        others = [record for record in good if record not in alarms] + held_out
-    others = others + [record for record in tested if record.label]
+    others = good[len(good) // 2:] + [record for record in tested if record.label]
     truth = np.array([record.label for record in others])
 
     new, child = os.path.join(arguments.out, "new"), os.path.join(arguments.out, "run")
@@ -87,7 +84,8 @@ def main(argv=None):
     clock, processor = time.monotonic(), time.process_time()
     status = train.main(["--from", arguments.run, "--add-good", new, "--run", child, "--epochs", "2", "--seed",
                          str(arguments.seed), "--set", f"train.steps_per_epoch={arguments.steps}", "--set",
-                         f"train.learning_rate={arguments.rate}"])
+                         f"train.learning_rate={arguments.rate}", "--set",
+                         f"data.add_repeat={arguments.repeat}"])
     if status:
         return status
     found = {"clock_s": round(time.monotonic() - clock), "processor_s": round(time.process_time() - processor),

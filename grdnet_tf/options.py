@@ -38,6 +38,7 @@ class Data(Section):
     root: Optional[str] = option(None, "the data folder; `--data` sets it")
     add_good: Tuple[str, ...] = option(
         (), "further folders of good pictures to train on; each `--add-good` adds one")
+    add_repeat: whole(1, 1000) = option(1, "how often an added picture comes while each of the others comes once")
     image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
     crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
     channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
@@ -196,6 +197,9 @@ class Station(Section):
         None, "[side, overlap]: judged at their own size, in tiles; null: resized as trained")
     roi: Optional[str] = option(None, "file with the region where defects matter in all pictures; the run keeps a copy; "
                                 "null: the data folder's, where all pictures share one")
+    follow: Optional[str] = option(
+        None, "the picture on which that region was drawn, the run keeps a copy: the region goes with the part, which "
+        "is looked for in each picture; null: it stays")
 
 
 class Origin(Section):

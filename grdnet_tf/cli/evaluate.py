@@ -4,7 +4,7 @@ import os
 import sys
 
 from ..console import ended, watched
-from ..data import selection
+from ..data import following, selection
 from ..errors import InputError
 from ..report import report
 from ..training import good_pictures, recorded, run_folder
@@ -90,10 +90,11 @@ def run(arguments) -> int:
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale)
     result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
-                         roi="auto" if plain else arguments.roi, at_station=plain, min_area=settings.min_area,
-                         epoch=arguments.epoch, um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
+                         roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi), at_station=plain,
+                         min_area=settings.min_area, epoch=arguments.epoch,
+                         um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
-                         map=getattr(model, "map_note", None))
+                         map=getattr(model, "map_note", None), part=followed(records))
     seen_before(result.report, arguments, records)
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
@@ -109,10 +110,18 @@ def run(arguments) -> int:
         print(report.table(result.report))
         if result.report["map"]:
             print(f"the anomaly map is {result.report['map']}")
+        if result.report["part"]:
+            print("the region follows the part, found in {found} of {of} pictures".format(**result.report["part"]))
         print(f"report: {out}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     return 0
+
+
+def followed(records):
+    """In how many pictures the part was found, where the region goes with it; else None."""
+    asked = [record for record in records if isinstance(record.roi, following.Following)]
+    return {"found": len(asked) - len(following.lost(asked)), "of": len(asked)} if asked else None
 
 
 def seen_before(found, arguments, records):

@@ -94,6 +94,9 @@ def run(arguments) -> int:
         raise ExportStopped(f"{error}; nothing was published") from error
     for final in finals:
         print(f"exported: {final}")
+    if config.station.follow:
+        print("the served graph does not move the region with the part, it judges the whole picture; grdnet predict "
+              "--model moves it")
     if "onnx" in extra:
         path = os.path.join(finals[0], formats.ONNX)
         print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(

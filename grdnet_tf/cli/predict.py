@@ -109,6 +109,7 @@ def judge(arguments, detector, items, total):
     from ..inspection.result import Counts
 
     progress, counts, started, out = Progress("pictures"), Counts(), time.monotonic(), None
+    unmoved = 0
     progress.quiet = progress.quiet or arguments.watch or not (arguments.out or arguments.json)
     with contextlib.ExitStack() as stack:
         if arguments.out:
@@ -121,7 +122,7 @@ def judge(arguments, detector, items, total):
         stack.callback(progress.close)
         try:
             for result in detector.stream(pausing(items, out)):
-                counts = counts.with_one(result.verdict)
+                counts, unmoved = counts.with_one(result.verdict), unmoved + lost(result)
                 if out:
                     out.add(result)
                 if arguments.json:
@@ -137,6 +138,8 @@ def judge(arguments, detector, items, total):
     seconds = time.monotonic() - started
     say(arguments, f"{counts.words}; {sum(counts) / max(seconds, 1e-9):.3g} a second" +
         (f"; {os.path.join(arguments.out, folder.PAGE)}" if out else ""))
+    if unmoved:
+        say(arguments, f"the part was not found in {unmoved} of them: the region stayed as it was drawn")
     return drift.STATUS if watch and watch.drifted else counts.status
 
 
@@ -198,8 +201,14 @@ def line(result):
     parts = [f"{len(result.regions)} region{'' if len(result.regions) == 1 else 's'}"] if result.regions else []
     largest = max((region.diameter_um or 0 for region in result.regions), default=0)
     parts += [f"the largest {largest:.0f} um"] if largest else []
+    parts += ["part not found, region as drawn"] if lost(result) else []
     found = f" ({', '.join(parts)})" if parts else ""
     return f"{result.verdict:<10} {result.score:8.4f} {printable(result.path)}{found}"
+
+
+def lost(result):
+    """Whether the region should go with the part, and the part was not found."""
+    return result.part is not None and not result.part["found"]
 
 
 def say(arguments, text):

@@ -33,8 +33,13 @@ Source = Union[str, Region]  # of a ROI: a picture file, or what is drawn
 
 
 def read_roi(source: Source, size: Tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 in {0, 1} of a record's ROI, for its picture of `size` (H, W); not to be written to. BadImage."""
-    return read_region(source) if isinstance(source, str) else raster(source, tuple(size))
+    """(H, W) uint8 in {0, 1} of a record's ROI, for its picture of `size` (H, W); not to be written to. BadImage.
+
+    A source that is neither a file nor a drawing, as `following.Following`, reads itself.
+    """
+    if isinstance(source, str):
+        return read_region(source)
+    return raster(source, tuple(size)) if isinstance(source, Region) else source.read(tuple(size))
 
 
 @functools.lru_cache(maxsize=32)  # most often one drawing serves all pictures

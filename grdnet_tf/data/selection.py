@@ -4,10 +4,11 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple, Union
 
 from ..errors import InputError
 from ..options import Data
+from . import following
 from . import roi as rois
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
@@ -91,15 +92,22 @@ def checked(records: Sequence[Record], data: Data) -> List[Record]:
         logger.warning("warning: %s", note)
     if inspection.channels > int(data.channels):
         raise InputError(f"{inspection.records[0].image}: a colour picture, but the run was trained on grey ones")
+    unfound = following.lost(inspection.records)
+    if unfound:
+        logger.warning("warning: the part is not found in %d of %d pictures, where the region stays as it was drawn; "
+                       "the first is %s", len(unfound), len(records), unfound[0].image)
     return inspection.records
 
 
-def with_roi(records: Sequence[Record], root: str, roi: str) -> List[Record]:
+def with_roi(records: Sequence[Record], root: str, roi: Union[str, following.Choice]) -> List[Record]:
     """The records with another ROI: "auto" leaves them as they are, "none" takes it away, a file serves all of them.
 
     A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is
-    FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*.
+    FOLDER/test/crack/7.*, FOLDER/crack/7.* or FOLDER/7.*. A `following.Choice` moves its file's region with the part.
     """
+    if isinstance(roi, following.Choice):
+        return [record._replace(roi=following.Following(record.roi, roi.reference, record.image))
+                for record in with_roi(records, root, roi.roi)]
     if roi == "auto":
         return list(records)
     if roi == "none":

@@ -8,7 +8,7 @@ from typing import Iterable, Iterator, List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from ..data import decoding
+from ..data import decoding, following
 from ..data import roi as rois
 from ..data.files import BadImage
 from ..data.regions import resized
@@ -102,8 +102,12 @@ class Detector:
                 image = self._fit(adapted, peak).numpy()
             else:
                 image = adapted.astype(np.float32) / peak
-            roi = None if self.engine.roi is None else self._region(pixels.shape[:2], image.shape[:2])
-            return _Prepared(item, pixels, image, roi, white)
+            roi, part = None, None
+            if self.engine.follow is not None:
+                roi, part = self._following(pixels, image.shape[:2])
+            elif self.engine.roi is not None:
+                roi = self._region(pixels.shape[:2], image.shape[:2])
+            return _Prepared(item, pixels, image, roi, white, part=part)
         except BadImage as bad:
             return _Prepared(item, reason=bad.reason if str(bad.path) == item.path else str(bad))
         except MemoryError:
@@ -120,6 +124,17 @@ class Detector:
             raise BadImage(self.engine.roi, f"the ROI is {region.shape[1]} x {region.shape[0]}, the picture "
                                             f"{size[1]} x {size[0]}")
         return resized(np.ascontiguousarray(region), shown) > 0
+
+    def _following(self, pixels, shown):
+        """(h, w) bool of the ROI where the part is in these pixels, and how that was found. BadImage."""
+        reference = following.read_reference(self.engine.follow)
+        motion = following.find(reference, following.drawn(self.engine.roi, self.engine.follow, reference), pixels)
+        if motion is None:
+            return self._region(pixels.shape[:2], shown), {"found": False}
+        region = following.moved(rois.read_roi(self.engine.roi, pixels.shape[:2]), motion.matrix)
+        return resized(region, shown) > 0, {
+            "found": True, "shift": [round(value, 2) for value in motion.shift], "turn": round(motion.turn, 2),
+            "correlation": round(motion.correlation, 3)}
 
     def _judge(self, prepared):
         sound = [one for one in prepared if one.reason is None]
@@ -153,8 +168,8 @@ class Detector:
 
     def _result(self, one, small, score):
         size = one.pixels.shape[:2]
-        known = dict(pixels=one.pixels, size=size, um_per_pixel=self.station.um_per_pixel, white=one.white,
-                     threshold=self.threshold, level=self.level, min_area=self.station.min_area)
+        known = dict(pixels=one.pixels, size=size, part=one.part, um_per_pixel=self.station.um_per_pixel,
+                     white=one.white, threshold=self.threshold, level=self.level, min_area=self.station.min_area)
         if not (small.min() >= 0 and small.max() <= 1 and 0 <= score <= 1):
             return _result(one.item, reason="the model gives no map of numbers from 0 to 1 for it")
         found = []
@@ -176,3 +191,4 @@ class _Prepared(NamedTuple):
     roi: Optional[np.ndarray] = None     # (h, w) bool
     white: int = 0
     reason: Optional[str] = None
+    part: Optional[dict] = None          # how it lies, as of `result.Result`

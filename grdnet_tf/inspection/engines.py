@@ -28,7 +28,7 @@ class Engine(NamedTuple):
     """A model and all that is known of it.
 
     `thresholds` as of calibration; `white`: data.white; `roi`: that cuts the maps; `inside`: whether they are cut, by
-    it or in the model's own graph.
+    it or in the model's own graph; `follow`: the picture on which it was drawn, if it goes with the part.
     """
     predictor: Predictor
     thresholds: dict
@@ -37,6 +37,7 @@ class Engine(NamedTuple):
     roi: Optional[rois.Source]
     inside: bool
     name: str
+    follow: Optional[str] = None
 
 
 def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
@@ -60,7 +61,7 @@ def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
     if roi is not None:
         if isinstance(engine.predictor.model, _Onnx) and (engine.inside or engine.predictor.pool is None):
             raise InputError(f"{path}: an ONNX file takes no other region of interest; use the SavedModel beside it")
-        engine = engine._replace(roi=None if roi == "none" else stations.region(roi), inside=roi != "none")
+        engine = engine._replace(roi=None if roi == "none" else stations.region(roi), inside=roi != "none", follow=None)
     return engine
 
 
@@ -72,7 +73,7 @@ def _from_run(folder, batch):
     predictor = Predictor(model, batch, settings.tiles, config.data.white)
     source = None if settings.roi is None else stations.region(os.path.join(folder, settings.roi))
     return Engine(predictor, stations.thresholds(folder, config, model), config.data.white, settings, source,
-                  source is not None, os.path.basename(os.path.abspath(folder)))
+                  source is not None, os.path.basename(os.path.abspath(folder)), _file(folder, settings.follow))
 
 
 def _from_export(folder, batch):
@@ -108,9 +109,19 @@ def _engine(model, told, folder, batch):
         raise InputError(f"{folder}: damaged: {error}") from None
     predictor = Predictor(model, batch, settings.tiles, told["white"])
     source, inside = None, settings.roi is not None
-    if inside and (settings.tiles or not isinstance(model, _Onnx)):  # an ONNX file has it in its graph
+    in_graph = isinstance(model, _Onnx) and not settings.tiles and not settings.follow
+    if inside and not in_graph:
         source = stations.region(os.path.join(folder, settings.roi))
-    return Engine(predictor, told["thresholds"], told["white"], settings, source, inside, told["model"])
+    return Engine(predictor, told["thresholds"], told["white"], settings, source, inside, told["model"],
+                  _file(folder, settings.follow))
+
+
+def _file(folder, name):
+    """The path of a file that the settings name, or None. InputError where it is gone."""
+    path = name and os.path.join(folder, name)
+    if path and not os.path.isfile(path):
+        raise InputError(f"{path}: missing; an export is copied as a whole")
+    return path
 
 
 def _version(path):
@@ -162,7 +173,8 @@ class _SavedModel(_Exported):
         super().__init__(told)
         self._kept = loaded  # its variables live as long as it does
         self._detect, self._inside = loaded.signatures[of_tensors(loaded.signatures)], loaded.signatures["serve_roi"]
-        self._cut = told.get("station", {}).get("roi") is not None and not told["station"]["tiles"]
+        station = told.get("station", {})
+        self._cut = station.get("roi") is not None and not station["tiles"] and not station.get("follow")
 
     def __call__(self, images, roi=None, training=False):
         if roi is None and self._cut:  # whoever asks for the whole picture means it

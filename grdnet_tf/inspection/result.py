@@ -24,16 +24,19 @@ class Result:
       um_per_pixel: of the file, or None.
       size: (H, W) of the file, or None.
       small_map: (h, w) float32 in [0, 1], as the model gave it, 0 outside the region of interest; or None.
+      part: where the region of interest goes with the part: {"found", "shift" [x, y] in pixels of the file, "turn" in
+        degrees, "correlation"}, only "found" (False) where the region stayed as it was drawn; or None.
       level, min_area: what of that map is a region: above the level, so many pixels or more.
     """
 
     def __init__(self, path, *, name=None, stamp=(0, 0), score=None, threshold=None,
                  regions: Sequence[Region] = (), reason=None, pixels=None, small_map=None, size=None,
-                 um_per_pixel=None, white=0, level=None, min_area=1):
+                 um_per_pixel=None, white=0, level=None, min_area=1, part=None):
         self.name, self.stamp = path if name is None else name, stamp
         self.path, self.score, self.threshold, self.regions = path, score, threshold, list(regions)
         self.reason, self.small_map, self.size, self.um_per_pixel = reason, small_map, size, um_per_pixel
         self.white, self.level, self.min_area, self._pixels = white, level, min_area, pixels
+        self.part = part
 
     @property
     def verdict(self) -> str:
@@ -70,9 +73,11 @@ class Result:
 
     def as_dict(self) -> dict:
         """Plain data, one line of predictions.jsonl."""
+        regions = [_region(region, self.um_per_pixel) for region in self.regions]
+        part = {} if self.part is None else {"part": self.part}
         return {"path": self.path, "verdict": self.verdict, "score": self.score, "threshold": self.threshold,
                 "size": None if self.size is None else list(self.size),
-                "regions": [_region(region, self.um_per_pixel) for region in self.regions], "reason": self.reason}
+                "regions": regions, "reason": self.reason, **part}
 
     def show(self):
         """The picture beside its overlay: in a notebook below the cell, else in the system's viewer."""

@@ -25,21 +25,25 @@ from ..training import good_pictures, run_folder
 def settings(station: Station, folder: str) -> dict:
     """What the thresholds depend on, as `calibration.keep` takes it. `folder`: where the ROI's file lies."""
     roi = None if station.roi is None else file_sha256(os.path.join(folder, station.roi))
-    return {"min_area": station.min_area, "tiles": None if station.tiles is None else list(station.tiles),
-            "roi_sha256": roi}
+    found = {"min_area": station.min_area, "tiles": None if station.tiles is None else list(station.tiles),
+             "roi_sha256": roi}
+    if station.follow:
+        found["follow_sha256"] = file_sha256(os.path.join(folder, station.follow))
+    return found
 
 
 def served(run: str, config, size: Tuple[int, int]) -> tuple:
-    """The last of `export.Options` for pictures of `size` (H, W): what the graph has, all settings, the ROI's file.
+    """The last of `export.Options` for pictures of `size` (H, W): what the graph has, all settings, their files.
 
-    A tile knows nothing of the picture it is cut from: with tiles, ROI and least area are left to `grdnet predict`.
+    A tile knows nothing of the picture it is cut from: with tiles, ROI and least area are left to `grdnet predict`. So
+    is a ROI that follows the part, for which the graph has no operations.
     """
     own = config.station
-    path = own.roi and os.path.join(run, own.roi)
+    path = None if own.roi is None or own.follow else os.path.join(run, own.roi)
     graph = signatures.Station()
     if own.tiles is None:
         graph = signatures.Station(None if path is None else _drawn(path, config, size), own.min_area)
-    return graph, own.model_dump(mode="json"), path
+    return graph, own.model_dump(mode="json"), [os.path.join(run, name) for name in (own.roi, own.follow) if name]
 
 
 def _drawn(path, config, size):

@@ -32,7 +32,7 @@ class Options(NamedTuple):
     default: str = DEFAULT                     # of MAY_BE_DEFAULT: what serving_default is
     station: Station = Station()               # of the run, as far as the graph has it
     settings: Optional[dict] = None            # all of it, for whoever uses the export
-    roi_file: Optional[str] = None             # that the settings name; a copy is put beside the SavedModel
+    files: Sequence[str] = ()                  # that the settings name; copies are put beside the SavedModel
 
 
 def export(model, thresholds, out, name, version, options=Options(), about=None) -> List[str]:
@@ -114,8 +114,8 @@ def _write_checked(folder, model, half, thresholds, options, source):
     try:
         offered = write_saved_model(folder, half, thresholds, options.batch_sizes, options.max_pixels,
                                      options.white, options.station, options.default)
-        if options.roi_file:
-            shutil.copyfile(options.roi_file, os.path.join(folder, os.path.basename(options.roi_file)))
+        for file in options.files:
+            shutil.copyfile(file, os.path.join(folder, os.path.basename(file)))
     except tf.errors.OpError as error:
         raise InputError(f"cannot write the SavedModel: {error.message.splitlines()[0]}") from error
     stored, needed = stored_numbers(folder), folding.parameters(half)

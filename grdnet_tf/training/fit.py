@@ -162,6 +162,6 @@ def summary(model, config, data, parts, steps):
     figures = {name: value if math.isfinite(value) else None for name, value in log.rows[-1].items()}  # JSON has no NaN
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
             "best_epoch": best.epoch, "best": best.value, "figures": figures, "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(data.train),
+            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(set(data.train)),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}

@@ -20,9 +20,10 @@ def begin(folder: str, keep_optimizers: bool = False):
                          "on from; fit it again, --add-good DIR adds pictures")
     weights = fingerprint(read_arrays(run_folder.weights(folder))[0])
     updates = config.origin.updates + position(checkpoint(folder)) if keep_optimizers else 0
-    roi = config.station.roi and os.path.abspath(os.path.join(folder, config.station.roi))
+    station = {f"station__{key}": os.path.abspath(os.path.join(folder, file)) for key, file in (
+        ("roi", config.station.roi), ("follow", config.station.follow)) if file}
     return configuration.replace(config, origin__parent=os.path.abspath(folder), origin__weights_sha256=weights,
-                                 origin__updates=updates, train__cosine_epochs=0, station__roi=roi)
+                                 origin__updates=updates, train__cosine_epochs=0, **station)
 
 
 def check(config) -> None:

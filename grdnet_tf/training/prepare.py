@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Data(NamedTuple):
-    """What a run trains on and what it validates on (both out of train/good), and what was left out as unusable."""
+    """What a run trains on, as often as it comes in a pass, what it validates on, and what was left out as unusable."""
     train: list
     held_out: list
     channels: int
@@ -58,7 +58,11 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
                 d.white or 2**inspection.depth - 1, len(parts[TRAINED]), len(parts[HELD_OUT]), len(inspection.skipped))
     if defects:
         logger.info("%s: %d real defects with masks, a source of the noise", config.noise.real, len(defects))
-    return Data(parts[TRAINED], parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
+    train = list(parts[TRAINED])
+    if d.add_repeat > 1:
+        added = tuple(os.path.join(os.path.abspath(folder), "") for folder in d.add_good)
+        train += (d.add_repeat - 1) * [one for one in train if os.path.abspath(one.image).startswith(added)]
+    return Data(train, parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
 
 
 def _split(records, share, seed, parent):

@@ -10,11 +10,12 @@ import platform
 import shutil
 import sys
 from importlib import metadata
-from typing import List, Optional
+from typing import List, Optional, Union
 
 import yaml
 
 from .. import config as configuration
+from ..data import following
 from ..data import roi as rois
 from ..errors import InputError
 from ..kinds import OptionError
@@ -136,7 +137,10 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
         data = prepare.training_data(config).recorded
     if data is not None:
         recorded.write(folder, data)
-    write_station(folder, config.station.replace(roi=_own_roi(folder, config)))
+    follow, roi = config.station.follow, _own_roi(folder, config)
+    if follow and not roi:
+        raise InputError(f"station.follow = {follow}: there is no region for all pictures that could go with the part")
+    write_station(folder, config.station.replace(roi=roi, follow=follow and _copied(folder, "follow", follow)))
     write_config(folder, config)
 
 
@@ -147,7 +151,7 @@ def write_config(folder: str, config) -> None:
 
 def write_station(folder: str, station: Station) -> None:
     lines = ["# Read by evaluate, predict and export; what it says here holds from the next command on.",
-             "# Thresholds are in calibration.json. roi: a file in this folder."]
+             "# Thresholds are in calibration.json. roi, follow: files in this folder."]
     for name, field in Station.model_fields.items():
         value = yaml.safe_dump({name: station.model_dump(mode="json")[name]}, default_flow_style=None)
         lines += ["", f"# {field.description}", value.strip().strip("{}")]
@@ -169,14 +173,20 @@ def read_station(folder: str) -> Station:
         raise InputError(f"{path}: {error.key} {error.what}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         raise InputError(f"{path}: no YAML of keys and values") from None
-    if station.roi is not None and not os.path.isfile(os.path.join(folder, station.roi)):
-        raise InputError(f"{path}: roi = {station.roi!r}; there is no such file in {folder}")
+    for name, file in (("roi", station.roi), ("follow", station.follow)):
+        if file is not None and not os.path.isfile(os.path.join(folder, file)):
+            raise InputError(f"{path}: {name} = {file!r}; there is no such file in {folder}")
+    if station.follow and not station.roi:
+        raise InputError(f"{path}: follow = {station.follow!r}, but there is no roi that could go with the part")
     return station
 
 
-def roi_choice(folder: str, station: Station, asked: str = "auto") -> str:
+def roi_choice(folder: str, station: Station, asked: str = "auto") -> Union[str, following.Choice]:
     """Which ROI: what is asked for, else the station's own for all pictures, else as the data has it ("auto")."""
-    return os.path.join(folder, station.roi) if asked == "auto" and station.roi else asked
+    if asked != "auto" or not station.roi:
+        return asked
+    own = os.path.join(folder, station.roi)
+    return following.Choice(own, os.path.join(folder, station.follow)) if station.follow else own
 
 
 def _own_roi(folder, config):
@@ -185,11 +195,16 @@ def _own_roi(folder, config):
     source = config.station.roi or (rois.for_all(root) if root and os.path.isdir(root) else None)
     if source is None:
         return None
-    name = "roi" + os.path.splitext(source)[1].lower()
+    return _copied(folder, "roi", source)
+
+
+def _copied(folder, key, source):
+    """The name of the run's copy of a file that `key` of the station names."""
+    name = key + os.path.splitext(source)[1].lower()
     try:
         shutil.copyfile(source, os.path.join(folder, name))
     except OSError as error:
-        raise InputError(f"station.roi = {source}: {error.strerror}") from None
+        raise InputError(f"station.{key} = {source}: {error.strerror}") from None
     return name
 
 

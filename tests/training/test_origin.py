@@ -1,4 +1,5 @@
 """Going on from another run: its weights, its configuration as the base, its record; added folders of good pictures."""
+import collections
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from grdnet_tf.cli import train
 from grdnet_tf.config import load_config
 from grdnet_tf.errors import InputError
 from grdnet_tf.storage import fingerprint, read_arrays
-from grdnet_tf.training import good_pictures, recorded, run_folder
+from grdnet_tf.training import good_pictures, prepare, recorded, run_folder
 
 STEPS = ["--set", "train.steps_per_epoch=1", "--epochs", "1"]
 
@@ -142,6 +143,9 @@ def test_what_the_parent_learnt_is_known_and_what_it_held_out_stays_so(eager, pa
     assert config.data.add_good == (more,)
     good = good_pictures.find(child, config)
     assert len(good.held_out) == len(after.names("held_out")) == 4 and not good.new
+    again = prepare.training_data(config.model_copy(update={"data": config.data.replace(add_repeat=3)}), after)
+    counts = collections.Counter(one.image for one in again.train)
+    assert {os.path.dirname(path) == more: n for path, n in counts.items()} == {True: 3, False: 1}
     own = os.path.join(child, "config.yaml")
     assert train.main(["--run", child, "--resume", "--epochs", "2", "--config", own]) == 0
     # On other pictures alone: those of before are not there, but no threshold may be fitted on them.
