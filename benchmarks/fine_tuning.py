@@ -3,8 +3,8 @@
     python benchmarks/fine_tuning.py --run RUN --data DIR --out OUT [--unseen DIR] [--count 20] [--repeat 8]
 
 RUN was trained on DIR. The good pictures that it never saw, of DIR/test/good and of --unseen, are split at random. Of
-the first half the `--count` of the highest score are the false alarms: the threshold lies just below the last of them. The
-second half is judged, with all defects of DIR/test. The false alarms are copied to OUT/new and learnt beside the run's
+the first half the `--count` of the highest score are the false alarms: the threshold lies just below the last of them.
+The second half is judged, with all defects of DIR/test. The false alarms are copied to OUT/new and learnt beside RUN's
 own pictures:
 
     grdnet train --from RUN --add-good OUT/new --run OUT/run --epochs 2 --set train.steps_per_epoch=STEPS \

@@ -6,12 +6,12 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from small_runs import make_run
 
 import evaluate
 import export
 import predict
 from grdnet_tf.cli import train
+from grdnet_tf.config import load_config
 from grdnet_tf.data.files import read_region
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import run_folder
@@ -40,13 +40,13 @@ def rows(capsys, *words):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_evaluate_moves_the_region_and_says_where_it_could_not(moving, capsys):
+def test_evaluate_moves_the_region_and_says_where_it_could_not(moving, capsys, caplog):
     run, data, _ = moving
     assert evaluate.main(["--run", run, "--data", data, "--pictures", "0"]) == 0
-    out, err = capsys.readouterr()
+    out, _ = capsys.readouterr()
     report = json.load(open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8"))
     assert report["part"]["of"] == 16 and report["part"]["found"] in (14, 15)
-    assert f"the region follows the part, found in {report['part']['found']} of 16" in out and "001.png" in err
+    assert f"the region follows the part, found in {report['part']['found']} of 16" in out and "001.png" in caplog.text
     kept = json.load(open(os.path.join(run, "calibration.json"), encoding="utf-8"))["under"]
     assert len(kept["follow_sha256"]) == 64  # thresholds of a region that stays are others
 
@@ -73,16 +73,16 @@ def test_predict_says_how_the_part_lies_and_so_does_an_export(moving, tmp_path, 
     drawn = load(run, roi=os.path.join(run, "roi.png")).predict(os.path.join(good, "000.png"))[0].anomaly_map > 0
     still = read_region(os.path.join(run, "roi.png")) > 0
     outside, inside = truth & ~still, still & ~truth
-    assert cut[outside[:, :cut.shape[1]]].mean() > drawn[outside].mean() + 0.5
-    assert cut[inside].mean() < drawn[inside].mean() - 0.5
+    assert cut[outside].mean() > drawn[outside].mean() + 0.3  # the map is coarser than the file
+    assert cut[inside].mean() < drawn[inside].mean() - 0.3
 
 
-def test_a_region_to_move_is_asked_for(moving, small_demo, discs, tmp_path, capsys):
-    picture = os.path.join(moving[0], "follow.png")
+def test_a_region_to_move_is_asked_for(moving, discs, tmp_path, capsys):
+    picture, run = os.path.join(moving[0], "follow.png"), str(tmp_path / "told")
+    given = [f"data.root={discs}", "data.channels='3'", f"station.follow={picture}"]
     with pytest.raises(InputError, match="station.follow = .* there is no region for all pictures"):
-        make_run(tmp_path / "run", discs, f"station.follow={picture}")
-    run = make_run(tmp_path / "told", small_demo, f"station.follow={picture}", "station.roi=" + os.path.join(
-        moving[0], "roi.png"))
+        run_folder.create_run(str(tmp_path / "run"), load_config(None, given))
+    run_folder.create_run(run, load_config(None, [*given, f"station.roi={os.path.join(moving[0], 'roi.png')}"]))
     assert run_folder.read_station(run).follow == "follow.png"
     os.remove(os.path.join(run, "follow.png"))
     assert train.main(["--run", run, "--resume"]) == 2
