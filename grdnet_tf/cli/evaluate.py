@@ -96,6 +96,9 @@ def run(arguments) -> int:
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
                          map=getattr(model, "map_note", None), part=followed(records))
     seen_before(result.report, arguments, records)
+    if result.report["part"] and following.lost(records):
+        result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
+                                         "drawn".format(len(following.lost(records)), len(records)))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
     level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
 

@@ -141,6 +141,9 @@ def train(config, folder, resume) -> int:
     if config.data.root is None:
         config = configuration.replace(config, data__root=demo_set())
     parent = recorded.read(config.origin.parent) if config.origin.parent and not resume else None
+    if config.origin.parent and parent is None and not resume:
+        print(f"warning: {config.origin.parent} does not say what it was trained on: some of that may be held out now",
+              file=sys.stderr)
     data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
     config = configuration.replace(config, data__channels=str(data.channels))
     if not resume:

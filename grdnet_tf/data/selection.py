@@ -1,4 +1,4 @@
-"""Which pictures an evaluation reads: those it reports on, the ROI it applies, the good ones it fits thresholds on."""
+"""Which pictures a command reads, under which ROI: to train on, to report on, to fit thresholds on, to cut defects of."""
 from __future__ import annotations
 
 import logging

@@ -9,6 +9,8 @@ import pytest
 
 from grdnet_tf.cli import evaluate, export, train
 from grdnet_tf.serving.selftest import Session
+from grdnet_tf.storage import read_arrays
+from grdnet_tf.training import run_folder
 from grdnet_tf.training.building import load_run
 
 SMALL = {"data.image_size": "[16,16]", "data.held_out": "0.25", "train.batch_size": "4", "train.epochs": "1",
@@ -65,6 +67,20 @@ def test_evaluate_reports_with_thresholds_and_roi(run, capsys):
     if method == "ganomaly":
         assert evaluate.main(["--run", folder, "--tiles", "32,16", "--out", folder + "-tiled"]) == 2
         assert "ganomaly takes pictures of 16 x 16 only" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_another_run_begins_with_its_weights(run, tmp_path, capsys):
+    method, folder = run
+    child = str(tmp_path / "child")
+    assert train.main(["--from", folder, "--run", child, "--set", "train.learning_rate=0", "--epochs", "1"]) == 0
+    ours, theirs = (read_arrays(os.path.join(one, run_folder.BEST))[0] for one in (child, folder))
+    kernels = [name for name, array in theirs.items() if array.ndim > 1]
+    for name in kernels:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-7)
+    assert kernels and run_folder.read_config(child).method == method
+    assert train.main(["--from", folder, "--run", child + "2", "--set", "network.widths=[4,16]"]) == 2
+    assert "network.widths" in capsys.readouterr().err
 
 
 @pytest.mark.slow
