@@ -31,7 +31,7 @@ def load(records: Sequence[Record], image_size: Tuple[int, int], channels: int, 
         picture = load_image(record.image, image_size, channels, white).numpy()
         spans = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
         box = tuple(slice(max(0, span[0] - MARGIN), span[-1] + 1 + MARGIN) for span in spans)
-        cut.append((np.rint(picture[box] * peak).astype(dtype), (mask[box] * peak).astype(dtype)[..., None]))
+        cut.append((np.rint(picture[box] * peak).astype(dtype), mask[box].astype(dtype)[..., None] * dtype(peak)))
     side = max(max(mask.shape) for _, mask in cut) | 1
     pieces = np.empty((len(cut), side, side, channels + 1), dtype)
     for row, (picture, mask) in zip(pieces, cut):

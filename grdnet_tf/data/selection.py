@@ -1,4 +1,4 @@
-"""Which pictures a command reads, under which ROI: to train on, to report on, to fit thresholds on, to cut defects of."""
+"""Which pictures a command reads, under which ROI: to train on, to report on, to fit thresholds on, to cut from."""
 from __future__ import annotations
 
 import logging
