@@ -80,6 +80,8 @@ def new_config(arguments):
     file, base, added = arguments.config, None, ()
     if arguments.parent is not None:
         base = origin.begin(arguments.parent, arguments.keep_optimizers)
+        if arguments.data is not None:  # in the place of all that the parent was trained on
+            base = configuration.replace(base, data__add_good=())
         added = base.data.add_good
     elif file is None and arguments.data is None:
         file = DEMO_CONFIG

@@ -150,7 +150,7 @@ def test_what_the_parent_learnt_is_known_and_what_it_held_out_stays_so(eager, pa
     assert train.main(["--run", child, "--resume", "--epochs", "2", "--config", own]) == 0
     # On other pictures alone: those of before are not there, but no threshold may be fitted on them.
     alone = str(tmp_path / "alone")
-    assert train.main(["--from", child, "--data", more, "--set", "data.add_good=[]", "--run", alone, *STEPS]) == 0
+    assert train.main(["--from", child, "--data", more, "--run", alone, *STEPS]) == 0
     known = recorded.read(alone)
     assert set(known.learnt.values()) == {"trained", "before"}
     with pytest.raises(InputError, match="is one of the pictures that the run was trained on"):
