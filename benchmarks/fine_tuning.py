@@ -1,6 +1,6 @@
 """Do good pictures that were false alarms stop firing after two minutes of `train --from`, and what does it cost?
 
-    python benchmarks/fine_tuning.py --run RUN --data DIR --out OUT [--unseen DIR] [--count 20] [--repeat 8]
+    python benchmarks/fine_tuning.py --run RUN --data DIR --out OUT [--unseen DIR] [--count 20] [--repeat 40]
 
 RUN was trained on DIR. The good pictures that it never saw, of DIR/test/good and of --unseen, are split at random. Of
 the first half the `--count` of the highest score are the false alarms: the threshold lies just below the last of them.
@@ -55,9 +55,9 @@ def main(argv=None):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--unseen", help="data folder whose good pictures RUN never saw")
-    parser.add_argument("--repeat", type=int, default=8, help="data.add_repeat")
+    parser.add_argument("--repeat", type=int, default=40, help="data.add_repeat")
     parser.add_argument("--steps", type=int, default=250, help="of each of two epochs")
-    parser.add_argument("--rate", type=float, default=0.0005)
+    parser.add_argument("--rate", type=float, default=0.001)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
 
