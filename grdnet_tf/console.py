@@ -15,35 +15,60 @@ _STARTING = re.compile(rb"""WARNING:\ All\ log\ messages\ before\ absl | [IWE]\d
                            | \d{4}-\d\d-\d\d\ \d\d:\d\d:\d\d\.\d+:\ [IWE]\  | To\ enable\ the\ following""", re.VERBOSE)
 
 
-def ended(action, quiet=False) -> int:
-    """What `action()` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
+CLOSED_PIPE = 128 + 13  # as a shell shows it of what SIGPIPE ended
 
-    A file that the system refuses is the user's to mend; 130 after Ctrl-C. `quiet`: no progress, warnings and errors
-    alone.
+
+def ended(action, parse=None, argv=None) -> int:
+    """What `action(parse(argv))` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
+
+    A file that the system refuses is the user's to mend; 130 after Ctrl-C; 141 without a word where nobody reads on, as
+    in `grdnet --help | head`. With --quiet among the arguments no progress, warnings and errors alone. Without `parse`
+    it is `action()`.
     """
     hush_tensorflow()
-    Progress.quiet = quiet
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("grdnet_tf").setLevel(logging.WARNING if quiet else logging.NOTSET)
-    for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
-        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
-        return action()
+        try:
+            arguments = [parse(argv)] if parse else []
+            _log(any(getattr(each, "quiet", False) for each in arguments))
+            return action(*arguments)
+        finally:
+            print(end="", flush=True)  # here, where it can be answered, not when Python ends
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (TrainingStopped, ExportStopped, ProposalStopped) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        _let_go()
+        return CLOSED_PIPE
     except OSError as error:
+        _let_go()
         print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:  # a run that has saved itself says at which step, and which signal it was
         print(f"stopped: {error}" if str(error) else "stopped: interrupted", file=sys.stderr)
         return getattr(error, "status", 130)
+
+
+def _log(quiet):
+    Progress.quiet = quiet
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("grdnet_tf").setLevel(logging.WARNING if quiet else logging.NOTSET)
+    for chatty in ("tensorflow", "absl"):  # tell of every exchange between replicas, of every signature
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def _let_go():
+    """What a stream holds that takes nothing any more goes nowhere: Python would try, and fail, again at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Hush(importlib.abc.MetaPathFinder):

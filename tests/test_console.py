@@ -3,6 +3,7 @@ import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,6 +57,30 @@ def test_how_a_command_ends(error, status, line, capsys):
     assert ended(lambda: 0) == 0
 
 
+COMMANDS = [["-m", "grdnet_tf", "--help"], ["-m", "grdnet_tf", "train", "--help"],
+            ["-m", "grdnet_tf", "train", "--print-config"], ["-m", "grdnet_tf.serving.client", "--help"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_error(command, unbuffered, pytestconfig):
+    """As in `grdnet --help | head -0`. Newer versions of argparse keep to themselves that their help was not read."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, *command], stdout=writer, stderr=subprocess.PIPE, cwd=pytestconfig.rootpath,
+                          env=dict(os.environ, PYTHONUNBUFFERED=unbuffered))
+    os.close(writer)
+    assert done.stderr == b"" and done.returncode in ({0, 141} if command[-1] == "--help" else {141})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_an_output_that_is_full_is_one_line(pytestconfig):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "grdnet_tf", "--help"], stdout=full, stderr=subprocess.PIPE,
+                              cwd=pytestconfig.rootpath)
+    assert (done.returncode, done.stderr) == (2, b"error: input or output: No space left on device\n")
+
+
 STARTING = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1795860982.781534   27556 port.cc:153] oneDNN custom operations are on.
 2026-11-28 09:30:44.848520: E external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc:9261] Unable to register it
@@ -78,7 +103,7 @@ def test_tensorflows_lines_at_its_start_are_left_out_unless_asked_for(asked, exp
 def test_a_quiet_command_shows_no_progress_and_what_comes_next_does(capsys):
     seen = []
     for quiet in (True, False):
-        ended(lambda: seen.append(told(io.StringIO(), [40])) or 0, quiet)
+        ended(lambda _: seen.append(told(io.StringIO(), [40])) or 0, lambda _: SimpleNamespace(quiet=quiet))
     assert seen == ["", "10 of 100 pictures, 0.25 a second, 6 min 00 s left\n"]
 
 

@@ -17,8 +17,7 @@ def parser():
 
 def main(argv=None) -> int:
     """Exit status 1 if anything is wrong with the data, 2 if there is no such folder."""
-    arguments = parser().parse_args(argv)
-    return ended(lambda: show(arguments.data, tuple(arguments.size), arguments.quiet), arguments.quiet)
+    return ended(lambda arguments: show(arguments.data, tuple(arguments.size), arguments.quiet), parser().parse_args, argv)
 
 
 def show(root, image_size=(256, 256), quiet=False) -> int:

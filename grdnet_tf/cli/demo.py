@@ -15,8 +15,7 @@ def parser():
 
 
 def main(argv=None) -> int:
-    arguments = parser().parse_args(argv)
-    return ended(lambda: draw(arguments), arguments.quiet)
+    return ended(draw, parser().parse_args, argv)
 
 
 def draw(arguments) -> int:

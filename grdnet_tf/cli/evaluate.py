@@ -46,16 +46,20 @@ def parser():
 
 
 def main(argv=None) -> int:
-    arguments = parser().parse_args(argv)
+    return ended(chosen, parser().parse_args, argv)
+
+
+def chosen(arguments) -> int:
+    """--check-data, --compare or --run."""
     if arguments.check_data:
         from .check import show
 
-        return ended(lambda: show(arguments.check_data, quiet=arguments.quiet), arguments.quiet)
+        return show(arguments.check_data, quiet=arguments.quiet)
     if arguments.compare:
         from .compare import show as side_by_side
 
-        return ended(lambda: side_by_side(arguments.compare, arguments.out), arguments.quiet)
-    return ended(lambda: run(arguments), arguments.quiet)
+        return side_by_side(arguments.compare, arguments.out)
+    return run(arguments)
 
 
 def run(arguments) -> int:

@@ -3,6 +3,7 @@ import sys
 from importlib import import_module
 
 from .. import __version__
+from ..console import ended
 
 COMMANDS = {
     "train": "train on a folder of defect-free pictures",
@@ -22,6 +23,11 @@ def main(argv=None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     if words and words[0] in COMMANDS:
         return import_module(f"{__package__}.{words[0]}").main(words[1:])
+    return ended(lambda: tell(words))
+
+
+def tell(words) -> int:
+    """What is not a subcommand's."""
     if words and words[0] == "--version":
         print(f"grdnet {__version__}")
         return 0

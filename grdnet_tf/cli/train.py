@@ -44,8 +44,7 @@ def parser():
 
 
 def main(argv=None) -> int:
-    arguments = parser().parse_args(argv)
-    return ended(lambda: run(arguments), arguments.quiet)
+    return ended(run, parser().parse_args, argv)
 
 
 def run(arguments) -> int:

@@ -593,6 +593,18 @@ def _dimensions(shape):
 
 
 def main(argv=None) -> int:
+    """Exit status: 1 where a file is no picture to the server, 2 after an error, 141 where nobody reads on (`| head`)."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            print(end="", flush=True)  # here, where it can be answered, not when Python ends
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+
+
+def _run(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--rest", metavar="URL", help="address of the REST server, as http://localhost:8501")
@@ -628,6 +640,8 @@ def main(argv=None) -> int:
     except ImportError as error:
         print(f"error: {error}; install requests for --rest, grpcio for --grpc", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (ServingError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
