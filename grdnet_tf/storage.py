@@ -210,6 +210,15 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray], state: Mapping[str
     write_file(path, write)
 
 
+def read_json(path: str):
+    """What a JSON file holds. Raises OSError, and ValueError for what is no JSON or nested too deep to be one of ours."""
+    with open(path, encoding="utf-8") as stream:
+        try:
+            return json.load(stream)
+        except RecursionError:
+            raise ValueError(f"{path}: nested too deep") from None
+
+
 def read_arrays(path: str) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
     """What `write_arrays` wrote. Raises InputError naming `path` if it is missing, truncated or altered by one bit."""
     try:

@@ -1,12 +1,12 @@
 """Fit or set the thresholds of a run on good pictures, and say what that changes."""
 import argparse
 import csv
-import json
 import os
 
 from ..console import ended
 from ..errors import InputError
 from ..report import report
+from ..storage import read_json
 from ..training import good_pictures, run_folder
 from . import flags
 
@@ -107,8 +107,7 @@ def consequences(run, weights, station, found):
     folder = os.path.join(run, "evaluation")
     report.restore(folder)
     try:
-        with open(os.path.join(folder, report.REPORT), encoding="utf-8") as stream:
-            last = json.load(stream)
+        last = read_json(os.path.join(folder, report.REPORT))
         with open(os.path.join(folder, report.PREDICTIONS), encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         tiles = station.tiles and ",".join(map(str, station.tiles))

@@ -1,6 +1,5 @@
 """Turn a trained run into a versioned SavedModel for TensorFlow Serving, checked against the run before it is seen."""
 import argparse
-import json
 import os
 
 from .. import config as configuration
@@ -10,7 +9,7 @@ from ..errors import ExportStopped, InputError
 from ..report import report
 from ..serving import bundle, publish, server_files
 from ..serving.names import MAY_BE_DEFAULT
-from ..storage import read_arrays
+from ..storage import read_arrays, read_json
 from ..training import run_folder
 from . import flags
 
@@ -176,8 +175,7 @@ def about(run, config, model):
     path = os.path.join(run, "evaluation", report.REPORT)
     if os.path.isfile(path):
         try:
-            with open(path, encoding="utf-8") as stream:
-                found = json.load(stream)
+            found = read_json(path)
             if found.get("weights_sha256") == weights:  # else it tells of other weights: the run was trained on since
                 metrics = {key: found[key] for key in MEASURED_ON}
                 metrics.update((key, value) for key, value in found.items() if isinstance(value, (int, float)))

@@ -109,6 +109,8 @@ def preview(root, out):
 
 def say_what_comes_first(root):
     """ROIs in DIR/roi come before the drawing for all: who draws must know it."""
-    folder = os.path.join(root, "roi", "train", "good")
+    from ..data.layout import train_folder
+
+    folder = os.path.join(root, "roi", os.path.relpath(train_folder(root), root))
     if os.path.isdir(folder):
         print(f"note: {folder} holds ROIs, which come before {os.path.join(root, 'roi.json')}", file=sys.stderr)

@@ -25,17 +25,27 @@ def train_folder(root: str) -> str:
     """The folder of the good pictures to train on. Raises InputError with what was found."""
     if not os.path.isdir(root):
         raise InputError(f"{root}: folder not found")
+    folder = find_train(root)
+    if folder is None:
+        loose = os.path.join(root, "train") if os.path.isdir(os.path.join(root, "train")) else root
+        folders, pictures, _ = _entries(loose)
+        found = ", ".join(sorted(name + "/" for name in folders)[:5] + [f"{len(pictures)} pictures"] * bool(pictures))
+        raise InputError(f"{loose}: found {found or 'nothing'}; expected the good pictures in train/good, in good, or in a "
+                         "folder of pictures alone")
+    if os.path.basename(folder) == "good":
+        _say_what_is_left_out(os.path.dirname(folder), folder)
+    return folder
+
+
+def find_train(root: str) -> Optional[str]:
+    """The folder of the good pictures in `root`, None where none is plainly meant."""
     train = os.path.join(root, "train")
     for folder in (os.path.join(train, "good"), os.path.join(root, "good")):
         if os.path.isdir(folder):
-            _say_what_is_left_out(os.path.dirname(folder), folder)
             return folder
-    folders, pictures, _ = _entries(train if os.path.isdir(train) else root)
-    if pictures and not folders:
-        return train if os.path.isdir(train) else root
-    found = ", ".join(sorted(name + "/" for name in folders)[:5] + [f"{len(pictures)} pictures"] * bool(pictures))
-    raise InputError(f"{train if os.path.isdir(train) else root}: found {found or 'nothing'}; expected the good pictures in "
-                     "train/good, in good, or in a folder of pictures alone")
+    loose = train if os.path.isdir(train) else root
+    folders, pictures, _ = _entries(loose) if os.path.isdir(loose) else ((), (), ())
+    return loose if pictures and not folders else None
 
 
 def test_folders(root: str) -> Dict[str, str]:
@@ -105,7 +115,10 @@ def companions(images: Sequence[str], base: str, folder: str, suffixes: Sequence
 
 
 def roi_for_all(root: str, extensions=FORMATS) -> Optional[str]:
-    """The one ROI that all pictures share: <root>/roi.png, or the only file that lies in <root>/roi/ itself."""
+    """The one ROI that all pictures share: <root>/roi.png, or the only file that lies in <root>/roi/ itself.
+
+    InputError for several in <root>/roi/ that stand beside no folder of it: which is whose is not plain.
+    """
     for extension in extensions:
         if os.path.isfile(os.path.join(root, "roi" + extension)):
             return os.path.join(root, "roi" + extension)
@@ -113,7 +126,16 @@ def roi_for_all(root: str, extensions=FORMATS) -> Optional[str]:
     if not os.path.isdir(folder):
         return None
     folders, loose, _ = _entries(folder, extensions)
-    return os.path.join(folder, loose[0]) if len(loose) == 1 and not folders else None
+    if len(loose) == 1 and not folders:
+        return os.path.join(folder, loose[0])
+    expected = "expected one for all pictures, or one a picture, as roi/train/good/<name>.png for train/good/<name>.png"
+    if loose and not folders:
+        raise InputError(f"{folder}: found {len(loose)} pictures, as {min(loose)}; {expected}")
+    left = sorted(name + "/" for name in folders if name not in ("train", "test", "good")) \
+        + [f"{len(loose)} pictures"] * bool(loose)
+    if left:
+        logger.warning("warning: %s: %s left out; %s", folder, ", ".join(left), expected)
+    return None
 
 
 def strangers(folder: str, known) -> List[str]:

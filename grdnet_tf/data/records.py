@@ -80,7 +80,7 @@ def list_mvtec(root: str, split: str) -> List[Record]:
                              f"{os.path.join(root, split, stranger)} that this belongs to")
     shared = layout.roi_for_all(root)
     for defect, folder in folders.items():
-        images, masks = layout.pictures(folder), {}
+        images, masks = [path for path in layout.pictures(folder) if path != shared], {}  # in a folder of pictures alone
         if split == "test":
             masks = layout.companions(images, folder, os.path.join(truth, defect), ("_mask", ""), "mask")
         if shared:

@@ -174,9 +174,9 @@ def _check_names(drawing, wanted, pictures):
 
 def _pictures(root):
     """Paths below `root`, with /, of the pictures to train on and to test with."""
-    found = []
-    for split in ("train", "test"):
-        for folder, _, names in os.walk(os.path.join(root, split)):
-            below = os.path.relpath(folder, root).replace(os.sep, "/")
-            found += [f"{below}/{name}" for name in names if os.path.splitext(name)[1].lower() in FORMATS]
-    return found
+    trained, found = layout.find_train(root), {}
+    for top in [os.path.join(root, "train"), os.path.join(root, "test")] + [trained] * (trained is not None):
+        for folder, _, names in os.walk(top):
+            paths = [os.path.join(folder, name) for name in names if os.path.splitext(name)[1].lower() in FORMATS]
+            found.update((os.path.relpath(path, root).replace(os.sep, "/"), None) for path in paths)
+    return list(found)

@@ -8,7 +8,7 @@ from typing import Dict, List, Sequence, Tuple, Union
 
 from ..errors import InputError
 from ..options import Data
-from . import following
+from . import following, layout
 from . import roi as rois
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
@@ -77,8 +77,8 @@ def real_defects(root: str, data: Data) -> List[Record]:
 
 
 def good_folder(folder: str) -> List[Record]:
-    """The good pictures of a data folder in the MVTec layout, of its train/good, or of a folder of pictures alone."""
-    if os.path.isdir(os.path.join(folder, "train")):
+    """The good pictures of a data folder, of its train/good or good, or of a folder of pictures, its subfolders too."""
+    if os.path.isdir(os.path.join(folder, "train")) or layout.find_train(folder):
         return list_mvtec(folder, "train")
     return list_pictures(folder)
 

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..storage import aside
+from ..storage import aside, read_json
 from . import render
 from .scene import DEFECTS, DISTRACTORS, Scene, sample_defect, sample_distractor, sample_scene
 
@@ -142,8 +142,7 @@ def _found(root: str) -> Optional[dict]:
     if not os.listdir(root):
         return None
     try:
-        with open(os.path.join(root, MARKER), encoding="utf-8") as file:
-            settings = json.load(file)
+        settings = read_json(os.path.join(root, MARKER))
         files, ours = settings.pop("files"), settings["drawn_by"] == "grdnet_tf.demo_data"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         files, ours = 0, False

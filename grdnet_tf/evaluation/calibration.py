@@ -3,7 +3,6 @@
 They stand nowhere else. With them: how they were made, for which weights, on which pictures, under which settings of
 the station (station.yaml), and those that were in force before.
 """
-import json
 import logging
 import os
 import time
@@ -15,7 +14,7 @@ from ..console import watched
 from ..errors import InputError
 from ..kinds import OptionError, Section, pair, whole
 from ..options import Share
-from ..storage import write_json
+from ..storage import read_json, write_json
 from . import metrics, thresholds
 from .histogram import PixelHistogram
 from .measure import Least, scan
@@ -160,7 +159,7 @@ def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
         return found
     except OptionError as error:
         raise InputError(f"{path}: {error.key} {error.what}; delete it, and the thresholds are fitted again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None
 
 
@@ -181,10 +180,9 @@ def _read(path):
     if not os.path.isfile(path):
         return None
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("history", []), list):
             raise ValueError
         return content
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None

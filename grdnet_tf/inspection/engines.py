@@ -19,6 +19,7 @@ from ..options import Station
 from ..serving import publish
 from ..serving.convert import onnx
 from ..serving.names import of_tensors
+from ..storage import read_json
 from . import station as stations
 
 RUN = "config.yaml"
@@ -98,7 +99,7 @@ def _from_onnx(path, batch):
     beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(path))), publish.MANIFEST)
     if text is None and not os.path.isfile(beside):
         raise InputError(f"{path}: does not say what it was made for; `grdnet export` writes files that do")
-    told = _told(beside) if text is None else json.loads(text)
+    told = _told(beside) if text is None else _complete(lambda: json.loads(text), path)
     return _engine(_Onnx(runtime, told), told, os.path.dirname(beside), batch)
 
 
@@ -142,16 +143,23 @@ def _version(path):
 
 def _told(path):
     """What a manifest says."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: missing; an export is copied as a whole")
+    return _complete(lambda: read_json(path), path)
+
+
+def _complete(read, path):
+    """What `read()` gives. InputError where it is not all that an export says of itself, or holds what is no threshold."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
+        found = read()
         if not {"thresholds", "white", "image_size", "channels", "model"} <= set(found):
             raise ValueError
-        return found
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; an export is copied as a whole") from None
-    except (OSError, ValueError, TypeError):
+        for entry in found["thresholds"].values():
+            if type(entry["value"]) not in (int, float) or not 0 <= entry["value"] <= 1:
+                raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path}: damaged") from None
+    return found
 
 
 class _Exported:

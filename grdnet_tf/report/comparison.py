@@ -1,6 +1,5 @@
 """Several evaluated runs side by side: one table on the console, one page, one JSON file."""
 import csv
-import json
 import os
 from html import escape
 from typing import List, NamedTuple
@@ -8,7 +7,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..storage import write_json, write_text, writing
+from ..storage import read_json, write_json, write_text, writing
 from . import charts, page
 from .report import PAGE, PREDICTIONS, REPORT, restore
 
@@ -36,8 +35,7 @@ def read(run, settings, folder=None) -> Entry:
     folder = folder or os.path.join(run, "evaluation")
     restore(folder)
     try:
-        with open(os.path.join(folder, REPORT), encoding="utf-8") as stream:
-            return Entry(run, settings, json.load(stream), folder)
+        return Entry(run, settings, read_json(os.path.join(folder, REPORT)), folder)
     except (OSError, ValueError):
         raise InputError(f"{run}: no report in {folder}; run evaluate.py --run {run} first") from None
 

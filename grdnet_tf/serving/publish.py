@@ -6,13 +6,12 @@ A server takes the largest whole number among the folders, complete or not. So e
 name is no number, and renamed as the last step; a version that is there is never touched.
 """
 import contextlib
-import json
 import os
 import stat
 from typing import Callable, Dict, List, Optional
 
 from ..errors import ExportStopped, InputError
-from ..storage import aside, file_sha256, sync, sync_tree, write_json, writing
+from ..storage import aside, file_sha256, read_json, sync, sync_tree, write_json, writing
 
 MANIFEST = "manifest.json"
 LARGEST = 2**63 - 1  # a server reads versions as int64
@@ -97,8 +96,7 @@ def verify(folder: str) -> dict:
     path = os.path.join(folder, MANIFEST)
     try:
         present = files(folder)
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         listed = content["files"]
         if not all(isinstance(digest, str) for digest in listed.values()):
             raise TypeError("no digest")
@@ -109,7 +107,7 @@ def verify(folder: str) -> dict:
                 raise ExportStopped(f"{os.path.join(folder, name)}: not the file that the manifest lists")
     except OSError as error:
         _refuse(error)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ExportStopped(f"{path}: damaged; export again, or copy the version again") from None
     return content
 

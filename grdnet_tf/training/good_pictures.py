@@ -4,7 +4,7 @@ import logging
 import os
 from typing import List, NamedTuple, Optional
 
-from ..data import selection
+from ..data import layout, selection
 from ..data.records import Record, hold_out, list_mvtec
 from ..errors import InputError
 from ..storage import file_sha256, read_arrays
@@ -54,7 +54,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
     known = _known(folder, config)
     home = config.data.root if config.data.root and os.path.isdir(config.data.root) else data
     found = Good([], [], False)
-    if home and os.path.isdir(os.path.join(home, "train", "good")):
+    if home and layout.find_train(home):
         if known is None:
             logger.warning("warning: %s does not say which pictures it held out, and its data folder is not as it was; "
                            "--good DIR names good pictures for a threshold", folder)

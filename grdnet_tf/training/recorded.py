@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..data.records import Record
 from ..errors import InputError
-from ..storage import file_sha256, write_text
+from ..storage import file_sha256, read_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ def read(folder: str) -> Optional[Recorded]:
     if not os.path.isfile(path):
         return None
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         entries = [Entry(*entry) for entry in content["pictures"]]
         if not all(isinstance(value, str) for entry in entries for value in entry[:3]):
             raise ValueError

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..kinds import OptionError
 from ..locking import lock
 from ..options import Station
-from ..storage import write_json, write_text
+from ..storage import read_json, write_json, write_text
 from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
@@ -259,7 +259,9 @@ def read_config(folder: str):
 def read_summary(folder: str) -> dict:
     """summary.json of a finished run."""
     try:
-        with open(os.path.join(folder, SUMMARY), encoding="utf-8") as stream:
-            return json.load(stream)
+        found = read_json(os.path.join(folder, SUMMARY))
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
     except (OSError, ValueError):
         raise InputError(f"{folder}: no finished run ({SUMMARY} is missing or damaged)") from None

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from grdnet_tf.data import layout
+from grdnet_tf.data import layout, roi
+from grdnet_tf.data.records import list_mvtec
 from grdnet_tf.errors import InputError
 
 
@@ -106,3 +107,29 @@ def test_one_missing_among_others_is_a_slip(tree, more, words):
     root = tree("test/crack/1.png", "test/crack/2.png", "truth/1_mask.png", *more)
     with pytest.raises(InputError, match=words):
         match(root, "_mask", "")
+
+
+def test_regions_that_lie_in_no_folder_are_refused_or_said(tree, caplog):
+    root = tree("train/good/a.png", "train/good/b.png", "roi/a.png", "roi/b.png")
+    with pytest.raises(InputError, match="roi: found 2 pictures, as a.png; expected one for all pictures, or one a pict"):
+        list_mvtec(root, "train")
+    tree("roi/train/good/a.png", "roi/train/good/b.png", "roi/god/c.png")
+    assert [os.path.relpath(one.roi, root) for one in list_mvtec(root, "train")] == [
+        os.path.join("roi", "train", "good", name) for name in ("a.png", "b.png")]
+    assert "roi: god/, 2 pictures left out" in caplog.text
+
+
+def test_the_region_of_a_folder_of_pictures_alone_is_no_picture_of_it(tree):
+    root = tree("a.png", "b.png", "roi.png")
+    assert [(os.path.basename(one.image), os.path.basename(one.roi)) for one in list_mvtec(root, "train")] == [
+        ("a.png", "roi.png"), ("b.png", "roi.png")]
+
+
+@pytest.mark.parametrize("folder", ["train/good/", "good/", "train/", ""])
+def test_a_drawing_names_pictures_in_every_layout(tree, folder):
+    root = tree(folder + "a.png", folder + "b.png")
+    with open(os.path.join(root, "roi.json"), "w", encoding="utf-8") as stream:
+        stream.write('{"unit": "share", "shapes": [{"box": [0, 0, 1, 1], "pictures": "%sa.png"},'
+                     '{"box": [0, 0, 0.5, 1], "pictures": "*b.png"}]}' % folder)
+    assert [one.roi.shapes[0].numbers[2] for one in list_mvtec(root, "train")] == [1, 0.5]
+    assert roi.for_all(root) is None

@@ -55,6 +55,25 @@ def test_a_picture_that_comes_is_new_and_one_that_goes_takes_no_other_with_it(be
     assert found.words == "4 good images that the run held out, 1 new ones"
 
 
+@pytest.mark.parametrize("folder", ["good", "train", ""])
+def test_pictures_of_other_layouts_are_known_again(tmp_path, folder):
+    for i in range(10):
+        draw(tmp_path / "product" / folder / f"{i:03d}.png", i)
+    config = load_config(None, [f"data.root={json.dumps(str(tmp_path / 'product'))}", "data.held_out=0.2",
+                                "data.channels=3"])
+    data = prepare.training_data(config)
+    run_folder.create_run(str(tmp_path / "run"), config, data.recorded)
+    found = good_pictures.find(str(tmp_path / "run"), config)
+    assert names(found.held_out) == names(data.held_out) and len(found.held_out) == 2 and not found.new and found.keep
+
+
+def test_bad_pictures_beside_good_ones_are_not_named_with_them(begun, tmp_path, caplog):
+    draw(tmp_path / "named" / "good" / "300.png", 300)
+    draw(tmp_path / "named" / "bad" / "301.png", 301)
+    assert names(good(begun, named=str(tmp_path / "named")).new) == {"300.png"}
+    assert "bad/ left out, only good/" in caplog.text
+
+
 def test_the_folder_may_move_and_pictures_be_renamed(begun):
     run, config, data = begun
     moved = config.data.root + "-moved"
@@ -121,7 +140,7 @@ def test_a_run_without_a_record_has_no_pictures_that_are_surely_its_own(begun, c
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"root": 1}', '{"root": "a", "channels": 3, "depth": 8, "pictures": [1]}',
-                                     '{"root": "a", "channels": 3, "depth": 8, "pictures": [["a"]]}'])
+                                     '{"root": "a", "channels": 3, "depth": 8, "pictures": [["a"]]}', "[" * 100_000])
 def test_a_damaged_record_is_named(begun, content):
     path = os.path.join(begun[0], recorded.FILE)
     with open(path, "w") as stream:
