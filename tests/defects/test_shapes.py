@@ -1,6 +1,7 @@
 """The outlines: where they may lie, how large they are, and that the noise is turned pixel by pixel."""
 import cv2
 import numpy as np
+import pytest
 import tensorflow as tf
 from noise import ALWAYS, perturb, pictures, seeds
 
@@ -54,3 +55,61 @@ def test_cut_paste_is_cut_straight():
             (_, (w, h), _) = cv2.minAreaRect(points)
             filled.append(one.sum() / ((w + 1) * (h + 1)))
     assert len(filled) > 5 and min(filled) > 0.7
+
+
+# Each outline by hand, on 64 x 96 pixels: the shorter side is 64. ------------------------------------------------------
+
+Y, X = np.mgrid[:64, :96].astype(np.float32)
+RAMP = (0.01 * X)[None]  # noise whose contours are columns
+
+
+def uniforms(**at):
+    """(1, 16): `at` names the places, all others 0.5."""
+    v = np.full((1, 16), 0.5, np.float32)
+    for name, value in at.items():
+        v[0, int(name[1:])] = value
+    return v
+
+
+@pytest.mark.parametrize("thick, far, pixels, reach", [(0.0, 0.0, 1.5, 3.2), (0.999, 0.999, 2.5, 25.6),
+                                                       (0.3, 0.5, 1.8, 9.051)])
+def test_a_line_is_a_contour_of_the_noise_within_a_disc(thick, far, pixels, reach):
+    """1.5 pixels thick, up to 1/64 of the side more; the disc's radius from 0.05 to 0.4 of the side, in equal ratios."""
+    drawn = shapes.line(RAMP, uniforms(v2=thick, v3=far), None)  # around row 32, column 48
+    expected = (np.abs(X - 48) < pixels / 2) & (np.hypot(Y - 32, X - 48) < reach - 0.01)
+    np.testing.assert_array_equal(drawn[0], expected)
+    turned = shapes.line(np.float32(0.01 * Y)[None], uniforms(v2=thick, v3=far), None)
+    np.testing.assert_array_equal(turned[0], (np.abs(Y - 32) < pixels / 2) & (np.hypot(Y - 32, X - 48) < reach - 0.01))
+
+
+@pytest.mark.parametrize("count, spots", [(0.0, 1), (0.3, 2), (0.5, 3), (0.99, 4)])
+@pytest.mark.parametrize("size, radius", [(0.0, 1.5), (0.99999, 64 / 24), (0.5, 2.0)])
+def test_spots_are_discs_of_their_number_and_size(count, spots, size, radius):
+    """Radii from 1.5 pixels to 1/24 of the side, in equal ratios: 2 is the middle of 1.5 and 2.667."""
+    places = dict(zip(("v1", "v2", "v3", "v4"), (0.2, 0.4, 0.6, 0.8)))
+    v = uniforms(v0=count, **places, v9=size, v10=size, v11=size, v12=size)
+    for noise, dent in ((0.0, 1.0), (0.5, 1.3)):  # 0.6 of the noise more
+        drawn = shapes.spots(np.full((1, 64, 96), noise, np.float32), v, None)
+        rows = [int(64 * place) for place in list(places.values())[:spots]]
+        expected = np.any([np.hypot(Y - row, X - 48) < radius * dent - 1e-4 for row in rows], axis=0)
+        np.testing.assert_array_equal(drawn[0], expected)
+
+
+@pytest.mark.parametrize("long, wide, length, breadth", [(0.0, 0.0, 3.2, 2.0), (0.99999, 0.99999, 25.6, 16.0),
+                                                         (0.5, 0.5, 9.051, 3.2)])
+def test_a_rectangle_has_its_sides_and_its_angle(long, wide, length, breadth):
+    """0.05 to 0.4 of the side long, 0.01 to 0.25 wide, in equal ratios, and 2 pixels at least."""
+    half = 0.5 * length - 1e-3, 0.5 * breadth - 1e-3
+    for turn in (0.0, 0.25, 0.45):
+        drawn = shapes.rectangle(uniforms(v2=long, v3=wide, v4=turn), None, 64, 96)
+        y, x, angle = Y - 32, X - 48, np.pi * turn
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        np.testing.assert_array_equal(drawn[0], (np.abs(along) < half[0]) & (np.abs(across) < half[1]), str(turn))
+
+
+def test_places_without_a_roi_and_in_an_empty_one():
+    u, v = np.float32([[0.0, 0.5, 0.9999]]), np.float32([[0.9999, 0.25, 0.0]])
+    for found, expected in zip(shapes.places(u, v, None, 64, 96), ([0, 32, 63], [95, 24, 0])):
+        np.testing.assert_array_equal(found[0], expected)
+    for found, last in zip(shapes.places(u, v, np.zeros((1, 64, 96, 1), np.float32), 64, 96), (63, 95)):
+        np.testing.assert_array_equal(found[0], [last] * 3)

@@ -139,8 +139,9 @@ def test_a_run_without_a_record_has_no_pictures_that_are_surely_its_own(begun, c
     assert good(begun).records == [] and "does not say which pictures it held out" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"root": 1}', '{"root": "a", "channels": 3, "depth": 8, "pictures": [1]}',
-                                     '{"root": "a", "channels": 3, "depth": 8, "pictures": [["a"]]}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "[]", '{"root": 1}', "[" * 100_000,
+                                     '{"root": "a", "channels": 3, "depth": 8, "pictures": [1]}',
+                                     '{"root": "a", "channels": 3, "depth": 8, "pictures": [["a"]]}'])
 def test_a_damaged_record_is_named(begun, content):
     path = os.path.join(begun[0], recorded.FILE)
     with open(path, "w") as stream:
