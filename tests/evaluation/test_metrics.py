@@ -1,4 +1,6 @@
 """Metrics of rankings against scikit-learn, against numbers derived by hand, and their edge cases."""
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -86,6 +88,41 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_any_order():
 
 def test_bootstrap_of_a_perfect_ranking_is_a_point():
     assert metrics.bootstrap([0, 0, 1, 1], [0, 0, 1, 1], "auroc", 50) == (1.0, 1.0)
+
+
+def test_bootstrap_is_of_1000_resamples_and_95_percent():
+    scores, labels = cases()["random"]
+    said = metrics.bootstrap(scores, labels, "auroc")
+    assert said == metrics.bootstrap(scores, labels, "auroc", 1000, 0.95, 0)
+    assert said not in [metrics.bootstrap(scores, labels, "auroc", count) for count in (999, 1001)]
+
+
+def test_bootstrap_of_one_resample_is_a_point():
+    low, high = metrics.bootstrap(*cases()["random"], "auroc", 1)
+    assert low == high and 0.5 < low < 1.0
+
+
+def test_bootstrap_of_many_images_takes_little_memory():
+    scores = np.random.default_rng(0).random(20_000)
+    tracemalloc.start()
+    try:
+        metrics.bootstrap(scores, np.arange(20_000) % 2, "auroc", 160)  # 26 MB an array if drawn at once
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_threshold_that_rejects_everything_lies_half_below():
+    assert metrics.f1_max(metrics.rank([0.75, 0.5, 0.25], [0, 1, 1])) == (pytest.approx(4 / 5), -0.25)
+
+
+def test_a_curve_of_many_points_is_thinned_evenly():
+    rng = np.random.default_rng(0)
+    labels = np.arange(10_000) % 2
+    points = metrics.curve(metrics.rank(rng.standard_normal(10_000) + labels, labels))
+    steps = np.abs(np.diff(points["fpr"])) + np.abs(np.diff(points["tpr"]))
+    assert 390 < len(steps) <= 402 and steps.max() < 2 / 399 + 2 / 5000  # the whole way is 2, one image 1/5000
+    assert points["precision"][0] == points["precision"][1] and points["precision"][-1] == 0.5
 
 
 def test_curve_ends_at_its_corners_and_has_the_area():
