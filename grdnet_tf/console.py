@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 
 from .errors import ExportStopped, InputError, ProposalStopped, TrainingStopped
 
@@ -29,6 +30,7 @@ def ended(action, parse=None, argv=None) -> int:
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
             stream.reconfigure(errors="backslashreplace")
+    warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody asked for
     try:
         try:
             arguments = [parse(argv)] if parse else []

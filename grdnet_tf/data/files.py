@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import printable
 from . import headers, tiff
@@ -84,7 +84,7 @@ def _read(path):
             contents = contents[:layout.end] + headers.EOI
         else:
             header = {"PNG": headers.png, "BMP": headers.bmp}[kind](contents)
-        pixels = _decode(contents, cv2.IMREAD_UNCHANGED)
+        pixels = _jpeg(contents) if kind == "JPEG" else _decode(contents)
         if pixels is None or pixels.shape[:2] != (header.height, header.width):
             raise ValueError(headers.DAMAGED)
         if kind == "JPEG" and headers.suspicious(contents, layout, pixels):
@@ -93,8 +93,6 @@ def _read(path):
                 raise ValueError(reason)
     except ValueError as error:
         raise BadImage(path, str(error)) from None
-    if pixels.ndim == 3:  # OpenCV's order is BGR
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return header, pixels, kind
 
 
@@ -115,18 +113,26 @@ def _contents(path):
     return contents, kind
 
 
-def _grey(contents):
-    """By Pillow: of the changed copies that `scan_reason` asks for, libjpeg in OpenCV prints a warning each."""
+def _jpeg(contents, mode=None):
+    """Pixels of a JPEG, None of one that cannot be decoded. By Pillow, with the same libjpeg as OpenCV, which prints a line
+    of its own to the error stream for a damaged one."""
     try:
-        with Image.open(io.BytesIO(contents), formats=["JPEG"]) as picture:
-            picture.draft("L", picture.size)  # brightness alone, as it is coded
+        with JpegImageFile(io.BytesIO(contents)) as picture:
+            picture.draft(mode, picture.size)
             return np.asarray(picture)
     except (OSError, ValueError, SyntaxError):
         return None
 
 
-def _decode(contents, how):
+def _grey(contents):
+    return _jpeg(contents, "L")  # brightness alone, as it is coded
+
+
+def _decode(contents):
     try:
-        return cv2.imdecode(np.frombuffer(contents, np.uint8), how)
+        pixels = cv2.imdecode(np.frombuffer(contents, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
+    if pixels is None or pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
