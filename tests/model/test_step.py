@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.model.weights import network_arrays
-from grdnet_tf.options import Loss
+from grdnet_tf.options import Loss, Noise
 
 keras = tf.keras
 TINY = dict(widths=(4, 8), latent=4, stem=0, blocks=1, discriminator_widths=(4, 8), segmenter_widths=(4, 8),
@@ -189,3 +189,29 @@ def test_validation_figures_by_hand():
     # By score: 0.9: 3 d 1 g, 0.8: 4 g, 0.7: 3 d 1 g, 0.6: 4 g. AP = (3 * 3/4 + 3 * 6/12) / 6
     assert float(logs["pixel_ap"]) == pytest.approx((3 * 0.75 + 3 * 0.5) / 6, rel=1e-4)
     assert float(logs["image_auroc"]) == pytest.approx(0.5)  # all four pictures have the same score
+
+
+# Numbers that nobody sets --------------------------------------------------------------------------------------------
+
+
+def test_the_segmenter_sees_the_difference_three_times_as_strong():
+    model = tiny(segmenter_difference=True)
+    image, noisy = batch()["image"], batch()["noisy"]
+    expected = model.segmenter(np.concatenate([image, noisy, 3.0 * np.abs(image - noisy)], -1), training=False)
+    np.testing.assert_allclose(model.segment(image, noisy), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_compile_takes_where_it_is_told_nothing():
+    model = GRDNet((16, 16), 3, **TINY)
+    model.compile()
+    assert [float(tf.convert_to_tensor(one.learning_rate)) for one in model.optimizers().values()] == [
+        pytest.approx(1e-4)] * 3
+    assert model.clip_norm == 0.0 and model.objective == Loss() and model.noise == Noise() and model.textures is None
+
+
+def test_tiles_overlap_by_a_quarter_where_nothing_is_said():
+    model, large = tiny(), np.random.default_rng(0).random((1, 20, 28, 3), np.float32)
+    for ours, theirs in zip(model.predict_tiled(large), model.predict_tiled(large, tile=(16, 16), overlap=4, batch=3)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    other = model.predict_tiled(large, tile=16, overlap=8)
+    assert np.abs(other.anomaly_map - model.predict_tiled(large).anomaly_map).max() > 1e-4
