@@ -31,6 +31,9 @@ def ended(action, parse=None, argv=None) -> int:
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
             stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody asked for
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # where it is imported later
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setLogLevel(1)
     try:
         try:
             arguments = [parse(argv)] if parse else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import zlib
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -36,10 +37,24 @@ def png(contents: bytes) -> Header:
     depth, colour = contents[24:26].ljust(2, b"\0")
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
     _within(height, width, height * (width * samples * depth // 8) / 1032, contents)  # deflate shrinks by 1032 at most
+    _check_chunks(memoryview(contents))
     transparent = b"tRNS" in contents[:max(contents.find(b"IDAT"), 0)]
     tags = [at + 4 for at in (contents.find(b"eXIfII*\0"), contents.find(b"eXIfMM\0*")) if at >= 0]
     return Header(height, width, 1 if colour in (0, 4) else 3, orientation(contents, min(tags)) if tags else 1,
                   colour in (4, 6) or transparent)
+
+
+def _check_chunks(contents):
+    """ValueError where a part of a PNG that its pixels need is cut off or not as it was written. libpng finds that too, but
+    within OpenCV prints a line of its own to the error stream."""
+    at = 8
+    while at + 12 <= len(contents):
+        end = at + 12 + int.from_bytes(contents[at:at + 4], "big")
+        name = bytes(contents[at + 4:at + 8])
+        if name[:1].isupper() and (end > len(contents) or zlib.crc32(contents[at + 4:end - 4])
+                                   != int.from_bytes(contents[end - 4:end], "big")):
+            raise ValueError(DAMAGED)
+        at = len(contents) if name == b"IEND" else end
 
 
 def bmp(contents: bytes) -> Header:

@@ -46,3 +46,11 @@ def test_refused_by_every_reader(name, tmp_path, served):
 def test_the_reason_is_the_true_one(name, words, tmp_path):
     with pytest.raises(files.BadImage, match=words):
         files.read_picture(write(tmp_path, f"picture{name[-4:]}", REFUSED[name]))
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if not name.endswith(".tif")])
+def test_nothing_is_printed_beside_our_line(name, tmp_path, capfd):
+    """libjpeg and libpng within OpenCV would: "Corrupt JPEG data", "libpng error: IDAT: CRC error"."""
+    with pytest.raises(files.BadImage):
+        files.read_picture(write(tmp_path, f"picture{name[-4:]}", REFUSED[name]))
+    assert capfd.readouterr() == ("", "")

@@ -132,6 +132,12 @@ class TestLoadTextures:
         assert (loaded[0] == 90).all() and (loaded[1] == [200, 0, 0]).all()
         assert sources.load_textures(str(tmp_path), 16, 1).shape == (2, 16, 16, 1)
 
+    def test_smaller_ones_are_means_of_what_they_cover(self, tmp_path):
+        picture = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+        cv2.imwrite(str(tmp_path / "a.png"), picture)
+        expected = picture.reshape(16, 4, 16, 4).mean((1, 3))
+        assert np.abs(sources.load_textures(str(tmp_path), 16, 1)[0, ..., 0] - expected).max() <= 0.5 + 1e-6
+
     def test_errors_name_the_file(self, tmp_path):
         with pytest.raises(InputError, match="no texture images"):
             sources.load_textures(str(tmp_path), 16, 3)

@@ -206,6 +206,7 @@ def test_what_compile_takes_where_it_is_told_nothing():
     model.compile()
     assert [float(tf.convert_to_tensor(one.learning_rate)) for one in model.optimizers().values()] == [
         pytest.approx(1e-4)] * 3
+    assert model.architecture["second_encoder"] and not model.architecture["synchronized"]
     assert model.clip_norm == 0.0 and model.objective == Loss() and model.noise == Noise() and model.textures is None
 
 
