@@ -30,10 +30,7 @@ def ended(action, parse=None, argv=None) -> int:
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for is printed as \\xfc
         if hasattr(stream, "reconfigure"):  # not where somebody put another object in its place
             stream.reconfigure(errors="backslashreplace")
-    warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody asked for
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # where it is imported later
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setLogLevel(1)
+    _hush_readers()
     try:
         try:
             arguments = [parse(argv)] if parse else []
@@ -74,6 +71,15 @@ def _let_go():
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _hush_readers():
+    """Nothing of what Pillow and OpenCV say of a file: metadata that nobody asked for, damage that we name ourselves."""
+    warnings.filterwarnings("ignore", module="PIL")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # where it is imported later
+    cv2 = sys.modules.get("cv2")
+    if cv2:
+        (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(1)  # 4 and 5
 
 
 class _Hush(importlib.abc.MetaPathFinder):
