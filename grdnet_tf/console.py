@@ -20,7 +20,7 @@ CLOSED_PIPE = 128 + 13  # as a shell shows it of what SIGPIPE ended
 
 
 def ended(action, parse=None, argv=None) -> int:
-    """What `action(parse(argv))` returns: the exit status. 2 with one line for the user's mistake, 1 for what had to stop.
+    """What `action(parse(argv))` returns: the exit status. 2 with one line for the user's mistake, 1 for what must stop.
 
     A file that the system refuses is the user's to mend; 130 after Ctrl-C; 141 without a word where nobody reads on, as
     in `grdnet --help | head`. With --quiet among the arguments no progress, warnings and errors alone. Without `parse`
@@ -74,7 +74,7 @@ def _let_go():
 
 
 def _hush_readers():
-    """Nothing of what Pillow and OpenCV say of a file: metadata that nobody asked for, damage that we name ourselves."""
+    """Nothing of what Pillow and OpenCV say of a file: metadata nobody asked for, damage that we name ourselves."""
     warnings.filterwarnings("ignore", module="PIL")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # where it is imported later
     cv2 = sys.modules.get("cv2")

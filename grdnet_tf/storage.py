@@ -211,7 +211,7 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray], state: Mapping[str
 
 
 def read_json(path: str):
-    """What a JSON file holds. Raises OSError, and ValueError for what is no JSON or nested too deep to be one of ours."""
+    """What a JSON file holds. Raises OSError, and ValueError for what is no JSON or nested too deep to be ours."""
     with open(path, encoding="utf-8") as stream:
         try:
             return json.load(stream)

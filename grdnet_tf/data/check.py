@@ -56,7 +56,7 @@ def check(root, image_size=(256, 256)) -> Check:
         for folder in sorted({record.defect for record in records}):
             chosen = [record for record in records if record.defect == folder]
             facts.append(_describe(f"{split}/{folder}", chosen, image_size, warnings))
-    _compare(splits, warnings)
+    _compare(splits, errors, warnings)
     return Check(facts, errors, warnings)
 
 
@@ -110,10 +110,12 @@ def _describe(name, records, image_size, warnings):
             f"{min(rois):.0%} to {max(rois):.0%}" if rois else "-"]
 
 
-def _compare(splits, warnings):
+def _compare(splits, errors, warnings):
     """What one split lets expect of the other."""
     train, test = splits.get("train", []), splits.get("test", [])
     if train and test:
+        if read_picture(train[0].image).shape[2] < read_picture(test[0].image).shape[2]:
+            errors.append(f"{test[0].image}: a colour picture, but those to train on are grey: no evaluation takes it")
         warnings += _shortened([f"{ours} and {theirs} are the same picture: in training and test"
                                 for ours, theirs in duplicates(train, test)])
         with_roi = [name for name, records in splits.items() if any(record.roi for record in records)]

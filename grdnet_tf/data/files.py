@@ -114,8 +114,8 @@ def _contents(path):
 
 
 def _jpeg(contents, mode=None):
-    """Pixels of a JPEG, None of one that cannot be decoded. By Pillow, with the same libjpeg as OpenCV, which prints a line
-    of its own to the error stream for a damaged one."""
+    """Pixels of a JPEG, None of one that cannot be decoded. By Pillow, whose libjpeg is that of OpenCV, which prints a
+    line of its own to the error stream for a damaged one."""
     try:
         with JpegImageFile(io.BytesIO(contents)) as picture:
             picture.draft(mode, picture.size)

@@ -45,8 +45,8 @@ def png(contents: bytes) -> Header:
 
 
 def _check_chunks(contents):
-    """ValueError where a part of a PNG that its pixels need is cut off or not as it was written. libpng finds that too, but
-    within OpenCV prints a line of its own to the error stream."""
+    """ValueError where a part of a PNG that its pixels need is cut off or not as it was written. libpng finds that too,
+    but within OpenCV prints a line of its own to the error stream."""
     at = 8
     while at + 12 <= len(contents):
         end = at + 12 + int.from_bytes(contents[at:at + 4], "big")

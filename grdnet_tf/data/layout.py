@@ -30,8 +30,8 @@ def train_folder(root: str) -> str:
         loose = os.path.join(root, "train") if os.path.isdir(os.path.join(root, "train")) else root
         folders, pictures, _ = _entries(loose)
         found = ", ".join(sorted(name + "/" for name in folders)[:5] + [f"{len(pictures)} pictures"] * bool(pictures))
-        raise InputError(f"{loose}: found {found or 'nothing'}; expected the good pictures in train/good, in good, or in a "
-                         "folder of pictures alone")
+        raise InputError(f"{loose}: found {found or 'nothing'}; expected the good pictures in train/good, in good, or in "
+                         "a folder of pictures alone")
     if os.path.basename(folder) == "good":
         _say_what_is_left_out(os.path.dirname(folder), folder)
     return folder

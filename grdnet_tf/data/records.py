@@ -80,7 +80,8 @@ def list_mvtec(root: str, split: str) -> List[Record]:
                              f"{os.path.join(root, split, stranger)} that this belongs to")
     shared = layout.roi_for_all(root)
     for defect, folder in folders.items():
-        images, masks = [path for path in layout.pictures(folder) if path != shared], {}  # in a folder of pictures alone
+        images, masks = layout.pictures(folder), {}
+        images = [path for path in images if path != shared]  # in a folder of pictures alone
         if split == "test":
             masks = layout.companions(images, folder, os.path.join(truth, defect), ("_mask", ""), "mask")
         if shared:

@@ -149,7 +149,7 @@ def _told(path):
 
 
 def _complete(read, path):
-    """What `read()` gives. InputError where it is not all that an export says of itself, or holds what is no threshold."""
+    """What `read()` gives. InputError where it is not all that an export says of itself, or has what is no threshold."""
     try:
         found = read()
         if not {"thresholds", "white", "image_size", "channels", "model"} <= set(found):

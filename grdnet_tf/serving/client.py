@@ -593,7 +593,7 @@ def _dimensions(shape):
 
 
 def main(argv=None) -> int:
-    """Exit status: 1 where a file is no picture to the server, 2 after an error, 141 where nobody reads on (`| head`)."""
+    """Exit status: 1 where a file is no picture to a server, 2 after an error, 141 where nobody reads on (`|head`)."""
     try:
         try:
             return _run(argv)

@@ -62,6 +62,13 @@ def test_grey_among_colour_is_one_error(data):
     assert found.facts[1][3] == "1/3"
 
 
+def test_colour_to_test_a_grey_run_with_is_an_error(data):
+    for path in (data / "train" / "good").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    errors = check.check(str(data)).errors
+    assert len(errors) == 1 and "a colour picture, but those to train on are grey: no evaluation takes it" in errors[0]
+
+
 def test_real_pills(real_data):
     found = check.check(real_data("pill"))
     assert found.errors == [] and found.warnings == []

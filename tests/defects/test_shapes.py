@@ -57,7 +57,7 @@ def test_cut_paste_is_cut_straight():
     assert len(filled) > 5 and min(filled) > 0.7
 
 
-# Each outline by hand, on 64 x 96 pixels: the shorter side is 64. ------------------------------------------------------
+# Each outline by hand, on 64 x 96 pixels: the shorter side is 64. -----------------------------------------------------
 
 Y, X = np.mgrid[:64, :96].astype(np.float32)
 RAMP = (0.01 * X)[None]  # noise whose contours are columns
@@ -74,7 +74,7 @@ def uniforms(**at):
 @pytest.mark.parametrize("thick, far, pixels, reach", [(0.0, 0.0, 1.5, 3.2), (0.999, 0.999, 2.5, 25.6),
                                                        (0.3, 0.5, 1.8, 9.051)])
 def test_a_line_is_a_contour_of_the_noise_within_a_disc(thick, far, pixels, reach):
-    """1.5 pixels thick, up to 1/64 of the side more; the disc's radius from 0.05 to 0.4 of the side, in equal ratios."""
+    """1.5 pixels thick, up to 1/64 of the side more; the disc's radius 0.05 to 0.4 of the side, in equal ratios."""
     drawn = shapes.line(RAMP, uniforms(v2=thick, v3=far), None)  # around row 32, column 48
     expected = (np.abs(X - 48) < pixels / 2) & (np.hypot(Y - 32, X - 48) < reach - 0.01)
     np.testing.assert_array_equal(drawn[0], expected)

@@ -1,4 +1,4 @@
-"""What the callbacks count and name: the step that went to pieces, minutes, epochs, whose weights were kept or drawn."""
+"""What the callbacks count and name: the step that went to pieces, minutes, epochs, whose weights are kept."""
 import csv
 import math
 
