@@ -17,8 +17,7 @@ def parser():
 
 def main(argv=None) -> int:
     """Exit status 1 if anything is not what was written, 2 if there is nothing to look at."""
-    arguments = parser().parse_args(argv)
-    return ended(lambda: run(arguments), arguments.quiet)
+    return ended(run, parser().parse_args, argv)
 
 
 def run(arguments) -> int:

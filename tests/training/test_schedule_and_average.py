@@ -155,8 +155,9 @@ def test_the_best_epoch(tmp_path, monitor, values, epoch):
     assert read_arrays(str(tmp_path / "weights.npz"))[1] == {"epoch": epoch, "monitor": monitor, "value": best.value}
 
 
-def test_nothing_is_written_while_every_figure_is_broken(tmp_path):
+def test_nothing_is_written_while_every_figure_is_broken(tmp_path, caplog):
     best, _ = best_of(tmp_path, "loss", [math.nan, math.inf])
+    assert "epoch 1: loss is nan; it cannot be the best" in caplog.text and "epoch 2: loss is inf" in caplog.text
     assert best.value is None and best.epoch == 0 and not (tmp_path / "weights.npz").exists()
 
 
