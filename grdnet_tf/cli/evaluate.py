@@ -58,7 +58,7 @@ def chosen(arguments) -> int:
     if arguments.compare:
         from .compare import show as side_by_side
 
-        return side_by_side(arguments.compare, arguments.out)
+        return side_by_side(arguments.compare, arguments.out, arguments.quiet)
     return run(arguments)
 
 

@@ -9,15 +9,15 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import make_run
 
 import export
 import predict
 from grdnet_tf.errors import InputError
-from grdnet_tf.serving import export as exporting
 from grdnet_tf.serving import bundle, publish, selftest
+from grdnet_tf.serving import export as exporting
 from grdnet_tf.storage import read_arrays, write_arrays
 from grdnet_tf.training import building, run_folder
+from small_runs import make_run
 
 
 def fails(capsys, status, *arguments):
@@ -88,7 +88,7 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
 @pytest.mark.slow
 def test_onnx_in_half_precision_is_judged_and_listed(trained, small_demo, tmp_path, capsys, monkeypatch):
     pytest.importorskip("tf2onnx", reason="ONNX: pip install '.[onnx]'")
-    from grdnet_tf.serving.convert import onnx, judge
+    from grdnet_tf.serving.convert import judge, onnx
 
     flags = ["--run", trained, "--batch-sizes", "1", "--format", "onnx", "--precision", "fp16", "--calibration-data",
              small_demo]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from grdnet_tf.data import check
-from grdnet_tf.data.decoding import load_mask
 
 
 @pytest.fixture

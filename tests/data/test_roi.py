@@ -13,8 +13,8 @@ from grdnet_tf.data.check import check
 from grdnet_tf.data.drawings import Shape
 from grdnet_tf.data.records import inspect, list_mvtec
 from grdnet_tf.data.selection import test_records as records_of
-from grdnet_tf.options import Data
 from grdnet_tf.errors import InputError
+from grdnet_tf.options import Data
 
 SIZE = {"imageHeight": 60, "imageWidth": 80}
 LABELME = dict(SIZE, shapes=[{"label": "product", "points": [[10.5, 5], [70, 5], [40, 55.25]], "shape_type": "polygon"},

@@ -3,8 +3,16 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from grdnet_tf.evaluation.regions import (Defect, by_size, connected, counted, describe, equivalent_diameter, label_found,
-                                          match)
+from grdnet_tf.evaluation.regions import (
+    Defect,
+    by_size,
+    connected,
+    counted,
+    describe,
+    equivalent_diameter,
+    label_found,
+    match,
+)
 
 
 def two_discs():
