@@ -216,3 +216,12 @@ def test_tiles_overlap_by_a_quarter_where_nothing_is_said():
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     other = model.predict_tiled(large, tile=16, overlap=8)
     assert np.abs(other.anomaly_map - model.predict_tiled(large).anomaly_map).max() > 1e-4
+
+
+@pytest.mark.parametrize("pre_activation", [False, True])
+def test_inference_alone_has_neither_second_encoder_nor_discriminator(pre_activation):
+    model = tiny(pre_activation=pre_activation)
+    alone = GRDNet(**{**model.architecture, **model.training_only})
+    assert alone.discriminator is None and alone.generator.encoder_hat is None
+    normalised = any("moving" in weight.name for weight in alone.weights)
+    assert normalised == pre_activation  # one before its convolution cannot be folded into it
