@@ -101,7 +101,7 @@ def visible(draw, picture, other, roi, limit, rng):
 
 
 class Place:
-    """Where a defect lies: every pixel's offset from its centre, pixels per 1/256 of the side, the pixels of the ROI."""
+    """Where a defect lies: each pixel's offset from its centre, pixels per 1/256 of the side, the pixels of the ROI."""
 
     def __init__(self, y, x, centre, scale, inside):
         self.y, self.x, self.centre, self.scale, self.inside = y, x, centre, scale, inside
@@ -211,7 +211,7 @@ def cut(part, picture, other, place, rng):
 
 
 def bent(part, picture, other, place, rng):
-    """The smaller end beyond a line across the object's long axis, turned by 6 to 20 degrees about a point of that line."""
+    """The smaller end beyond a line across the object's long axis, turned by 6 to 20 degrees about a point of it."""
     direction, mean = axis(part)
     along = place.x * direction[0] + place.y * direction[1]
     reach = place.inside @ direction[::-1]

@@ -1,4 +1,4 @@
-"""The embedded demo set: pictures of a strip of moulded plastic vials, drawn by a seed in the MVTec layout.
+"""The embedded demo sets, drawn by a seed in the MVTec layout: strips of moulded plastic vials, and loose parts.
 
 The case of the paper's section 8.3: blow-fill-seal vials stuck side by side, filled with liquid, on a conveyor belt.
 Level, slope and shape of the meniscus, small bubbles under it, drops over it, light, position and belt texture vary
@@ -10,6 +10,10 @@ from picture to picture and are *normal*. The region of interest (ROI) is the vi
     test/distractor                          dirt or a hair, wholly outside the ROI: a detector must stay silent here
     ground_truth/<type>/<stem>_mask.png      of defects and of distractors
     roi/<same path as the image>
+
+The loose parts, `parts.py`, have no region of interest and nothing beside them but dust, which is normal:
+
+    train/good  test/good  test/{bent,cut,missing,scratch,worn}  ground_truth/<type>/<stem>_mask.png
 
 Each picture is a pure function of (seed, folder, index), so a smaller set is a part of a larger one.
 """
@@ -25,20 +29,23 @@ import numpy as np
 
 from ..errors import InputError
 from ..storage import aside, read_json
-from . import render
+from . import parts, render
 from .scene import DEFECTS, DISTRACTORS, Scene, sample_defect, sample_distractor, sample_scene
 
 VERSION = 1  # raise when the drawing changes, so that an older set is drawn anew
 MARKER = "demo.json"
 MARGIN = 4  # pixels at 128 x 128 between the ROI and a distractor: its blur stays outside as well
 VISIBLE = 14  # grey levels by which the better part of a mark must stand out: five times the sensor's noise
+LEAST = 8  # pixels at 128 x 128 of a loose part's defect
+CHANGED = 6  # grey levels by which a pixel of a loose part's defect differs from the good part
+SETS = ("vials", "parts")
 ATTEMPTS = 5000  # to place a mark; most end at the cheap test whether it fits
 
 
 class Sample(NamedTuple):
-    """What is written for one picture; `mask` is None for a good one."""
+    """What is written for one picture; `mask` is None for a good one, `roi` for a loose part."""
     image: np.ndarray  # (H, W, 3) uint8, BGR as OpenCV writes it
-    roi: np.ndarray  # (H, W) bool
+    roi: Optional[np.ndarray]  # (H, W) bool
     mask: Optional[np.ndarray]  # (H, W) bool
 
 
@@ -71,13 +78,30 @@ def draw_sample(seed: int, folder: str, index: int, size: Tuple[int, int] = (128
     raise InputError(f"demo set: no room for a {kind} in {size[0]} x {size[1]} pixels; use a larger picture")
 
 
+def draw_part(seed: int, folder: str, index: int, size: Tuple[int, int] = (128, 128)) -> Sample:
+    """`draw_sample` of the loose parts; a mask is where the defect changes the picture by `CHANGED` levels or more."""
+    rng = np.random.default_rng([seed, zlib.crc32(f"parts/{folder}".encode()), index])
+    pin, noise_seed = parts.sample_pin(rng, size), int(rng.integers(2 ** 31))
+    image = parts.draw(pin, size, None, np.random.default_rng(noise_seed))
+    kind = folder.split("/")[1]
+    if kind == "good":
+        return Sample(image, None, None)
+    for _ in range(ATTEMPTS):
+        marked = parts.draw(pin, size, parts.sample_fault(rng, kind), np.random.default_rng(noise_seed))
+        change = cv2.absdiff(marked, image).max(-1)
+        mask = cv2.morphologyEx((change >= CHANGED).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+        if mask.sum() >= LEAST * (size[0] / 128) ** 2 and np.percentile(change[mask], 80) >= VISIBLE:
+            return Sample(marked, None, mask)
+    raise InputError(f"demo set: no {kind} shows in {size[0]} x {size[1]} pixels; use a larger picture")
+
+
 def _draw(scene: Scene, size: Tuple[int, int], marks, noise_seed: int) -> np.ndarray:
     return render.draw(scene, size, marks, np.random.default_rng(noise_seed))
 
 
 def write_demo(root: str, seed: int = 0, train: int = 200, test_good: int = 30, per_defect: int = 20,
-               distractors: int = 30, size: Tuple[int, int] = (128, 128)) -> str:
-    """Draws the set into `root` and returns `root`; a complete set with the same settings is left as it is.
+               distractors: int = 30, size: Tuple[int, int] = (128, 128), which: str = "vials") -> str:
+    """Draws the set `which`, of SETS, into `root` and returns `root`; a complete set with the same settings is left as it is.
 
     Everything is drawn beside `root` and renamed at the end, so that no half-written set is ever seen there.
 
@@ -86,19 +110,22 @@ def write_demo(root: str, seed: int = 0, train: int = 200, test_good: int = 30, 
     """
     settings = {"drawn_by": "grdnet_tf.demo_data", "version": VERSION, "seed": seed, "train": train,
                 "test_good": test_good, "per_defect": per_defect, "distractors": distractors, "size": list(size)}
+    if which != "vials":  # a set of vials is known by what older versions wrote
+        settings.update(which=which, distractors=0)
+    draw_one = {"vials": draw_sample, "parts": draw_part}[which]
     if min(size) < 64:
         raise InputError(f"demo set: pictures of {size[0]} x {size[1]} cannot show a defect; 64 x 64 is the least")
     found = _found(root)
     if found == settings:
         return root
-    counts = {"train/good": train, "test/good": test_good, "test/distractor": distractors}
-    counts.update({f"test/{kind}": per_defect for kind in DEFECTS})
+    counts = {"train/good": train, "test/good": test_good, "test/distractor": settings["distractors"]}
+    counts.update({f"test/{kind}": per_defect for kind in (DEFECTS if which == "vials" else parts.KINDS)})
     parent = os.path.dirname(os.path.abspath(root))
     try:
         os.makedirs(parent, exist_ok=True)
         with aside(parent) as fresh, aside(parent) as old:
             with ThreadPoolExecutor() as pool:  # OpenCV and NumPy release the lock: twice as fast on two cores
-                jobs = [pool.submit(_write_sample, fresh, seed, folder, index, size)
+                jobs = [pool.submit(_write_sample, fresh, draw_one, seed, folder, index, size)
                         for folder, count in counts.items() for index in range(count)]
                 for job in jobs:
                     job.result()
@@ -117,11 +144,12 @@ def write_demo(root: str, seed: int = 0, train: int = 200, test_good: int = 30, 
     return root
 
 
-def _write_sample(root: str, seed: int, folder: str, index: int, size: Tuple[int, int]) -> None:
-    sample = draw_sample(seed, folder, index, size)
+def _write_sample(root: str, draw_one, seed: int, folder: str, index: int, size: Tuple[int, int]) -> None:
+    sample = draw_one(seed, folder, index, size)
     name = f"{index:03d}"
     _write_png(os.path.join(root, folder, name + ".png"), sample.image)
-    _write_png(os.path.join(root, "roi", folder, name + ".png"), sample.roi.astype(np.uint8) * 255)
+    if sample.roi is not None:
+        _write_png(os.path.join(root, "roi", folder, name + ".png"), sample.roi.astype(np.uint8) * 255)
     if sample.mask is not None:
         path = os.path.join(root, "ground_truth", folder.split("/")[1], name + "_mask.png")
         _write_png(path, sample.mask.astype(np.uint8) * 255)

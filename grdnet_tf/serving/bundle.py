@@ -72,7 +72,7 @@ def verify(path: str) -> Dict[str, str]:
             index = None
             for entry in tar:
                 parts = entry.name.split("/")
-                if not entry.isreg() or entry.name.startswith("/") or {"", ".", ".."} & set(parts) or "\\" in entry.name:
+                if not entry.isreg() or {"", ".", ".."} & set(parts) or "\\" in entry.name:
                     raise ExportStopped(f"{path}: {entry.name}: not a plain file within the bundle")
                 if entry.name in found or (entry.name == INDEX and index is not None):
                     raise ExportStopped(f"{path}: {entry.name}: is there twice")

@@ -50,7 +50,7 @@ def rows(anomaly_map, level, min_area=1):
 
 
 def _numbered(anomaly_map, level):
-    """(1 above the level, else 0; int32 number of each pixel's region; numbers there may be), shared by no two pictures.
+    """(1 above the level, else 0; int32 number of each pixel's region, shared by no two pictures; how many there may be).
 
     Each pixel above the level takes the highest number around it until nothing changes: as many steps as a region is
     long. float32 numbers pixels up to 16 million. A picture's pixels below the level have one number of their own.

@@ -71,11 +71,14 @@ they drift, and exit status 4.
 | `score` | `images` float32 | `score`, `is_anomalous` |
 | `serve_bytes` | `image_bytes`, of mixed sizes | `score`, `is_anomalous`, `anomaly_map`, `valid` |
 | `serve_bytes_map` | `image_bytes` | `score`, `is_anomalous`, `valid`, `overlay_bytes` (PNG) |
-| `serve_regions` | `image_bytes` | `score`, `is_anomalous`, `valid`, `regions` [N, 16, 6]: top, left, bottom, right as shares of the picture, pixels, peak |
+| `serve_regions` | `image_bytes` | `score`, `is_anomalous`, `valid`, `regions` [N, 16, 6] |
 | `serve_reconstruction` | `images` float32 | `score`, `is_anomalous`, `reconstruction` (not of methods without one) |
 | `serve_roi` | `images`, `roi` [N, {height}, {width}, 1] | as `serve_bytes`, inside the region |
 | `serve_bytes_roi` | `image_bytes`, `roi_bytes` (PNG) | the same |
 | {static} | `images` float32, exactly so many | as `{tensors}` |
+
+A row of `regions` is top, left, bottom, right as shares of the picture, area in pixels of the map, peak; the highest
+peak first, 0 where there are no more.
 
 REST sends every output, and a map is long in JSON: ask for `score` or `serve_bytes_map` there, or use gRPC. The static
 signatures are for TensorRT; do not call them on a server with batching, which would merge two requests into one.

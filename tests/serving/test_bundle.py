@@ -1,4 +1,4 @@
-"""A version in one tar: the same bytes each time, readable by another user, and nothing in it that its list does not name."""
+"""A version in one tar: the same bytes each time, readable by others, and nothing in it that its list does not name."""
 import io
 import json
 import os

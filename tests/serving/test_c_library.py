@@ -1,4 +1,4 @@
-"""The export in TensorFlow's own C library, without Python: the nearest to a server's loader that a wheel brings along."""
+"""The export in TensorFlow's C library, without its Python: the nearest to a server's loader that a wheel brings."""
 import os
 import subprocess
 import sys
