@@ -1,8 +1,7 @@
 """One picture or mask to a tensor: bytes or a file, decoded, resized, in [0, 1].
 
-Files are read on the host, by `files`, for training and evaluation: there is one reader less to disagree. Of a JPEG's
-time its markers and the look for missing data take a third at 256 x 256, a fifth at 1024 x 1024; bare decoding the rest.
-Bytes in a served graph are read by `graph`.
+Files are read on the host, by `files`, for training and evaluation: there is one reader less to disagree. Bytes in a
+served graph are read by `graph`.
 """
 from __future__ import annotations
 
