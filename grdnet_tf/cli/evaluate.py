@@ -3,7 +3,7 @@ import argparse
 import os
 import sys
 
-from ..console import ended, watched
+from ..console import aligned, ended, watched
 from ..data import following, selection
 from ..errors import InputError
 from ..report import report
@@ -38,6 +38,8 @@ def parser():
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")
     parser.add_argument("--tiles", metavar="SIZE,OVERLAP",
                         help="predict pictures at their own size, in overlapping tiles")
+    parser.add_argument("--disturb", action="store_true", help="also judge the pictures brighter and darker, blurred, "
+                        "noisy, shifted, compressed: a table, in the report too; takes 14 times as long")
     flags.batch(parser)
     parser.add_argument("--pictures", metavar="N", type=int, default=200,
                         help="sheets to draw at most, the worst first (default: 200)")
@@ -77,7 +79,7 @@ def run(arguments) -> int:
     root = arguments.data or config.data.root
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     sources, good = fitting_pictures(arguments, config, root, records)
-    from ..evaluation import measure
+    from ..evaluation import disturbance, measure
     from ..evaluation.predict import Predictor
     from ..model.weights import network_arrays
     from ..report import pictures, shots
@@ -99,6 +101,7 @@ def run(arguments) -> int:
                          um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
                          map=getattr(model, "map_note", None), part=followed(records))
+    result.report["disturbed"] = under_disturbance(predictor, records, thresholds, settings) if arguments.disturb else None
     seen_before(result.report, arguments, records)
     if result.report["part"] and following.lost(records):
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
@@ -119,10 +122,22 @@ def run(arguments) -> int:
             print(f"the anomaly map is {result.report['map']}")
         if result.report["part"]:
             print("the region follows the part, found in {found} of {of} pictures".format(**result.report["part"]))
+        if result.report["disturbed"]:
+            print(aligned(disturbance.lines([disturbance.Effect(**one) for one in result.report["disturbed"]])))
         print(f"report: {out}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     return 0
+
+
+def under_disturbance(predictor, records, thresholds, settings):
+    """Plain data of `disturbance.effects`."""
+    from ..evaluation import disturbance
+
+    def progress(batches):
+        return watched(batches, "disturbed pictures", len(records), lambda batch: len(batch["index"]))
+
+    return [one._asdict() for one in disturbance.effects(predictor, records, thresholds, settings.min_area, progress)]
 
 
 def followed(records):

@@ -40,7 +40,8 @@ def build(evaluation, embedded) -> str:
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in report["warnings"]),
         "switch": "".join(f'<button value="{reading}">{READINGS[reading]}</button>' for reading in readings)
         if len(readings) > 1 else "",
-        "sections": "".join(_section(report, rows, reading) for reading in readings), "sizes": _sizes(report["sizes"]),
+        "sections": "".join(_section(report, rows, reading) for reading in readings), 
+        "sizes": _sizes(report["sizes"]) + _disturbed(report.get("disturbed")),
         "shown": f"{len(images)} of {len(rows)} images, the worst." if len(images) < len(rows) else "",
         "data": in_script(data)})
 
@@ -206,6 +207,18 @@ def _types(report, reading):
     lines = [[escape(name), str(part["n_images"]), ("–", f' data-type="{escape(name)}"'),
               *(number(part[key + reading]) for key in keys)] for name, part in report["per_type"].items()]
     return table(["type", "images", "wrong", *(titles[key] for key in keys)], lines)
+
+
+def _disturbed(effects):
+    if not effects:
+        return ""
+    lines = [[escape(one["what"]), number(one["image_auroc"]),
+              "–" if one["change"] is None else f'{one["change"]:+.3f}',
+              *("–" if one[key] is None else f"{one[key]:.1%}" for key in ("false_rejects", "misses"))]
+             for one in effects]
+    return ('<h2>Under disturbance</h2><p class="soft small">The same pictures, changed before the network sees them; the '
+            'threshold stays the stored one.</p>'
+            + table(["disturbed by", "image AUROC", "change", "false rejects", "misses"], lines))
 
 
 def _sizes(sizes):

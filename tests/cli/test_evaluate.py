@@ -97,8 +97,15 @@ def test_roi_none_file_and_folder(trained, small_demo, tmp_path):
 
     ones = str(tmp_path / "ones.png")
     cv2.imwrite(ones, np.full((64, 64), 255, np.uint8))
-    auto, none, file = report(), report("--roi", "none"), report("--roi", ones)
+    auto, none, file = report(), report("--roi", "none"), report("--roi", ones, "--disturb")
+    plain, *changed = file["disturbed"]
+    assert (plain["what"], plain["change"]) == ("as they are", None) and len(changed) == 13
+    assert plain["image_auroc"] == pytest.approx(file["image_auroc_roi"])
+    assert plain["false_rejects"] == file["false_reject_rate_roi"] and plain["misses"] == file["miss_rate_roi"]
+    assert "Under disturbance" in open(tmp_path / "out" / "report.html", encoding="utf-8").read()
+    assert any(one["image_auroc"] != plain["image_auroc"] for one in changed)
     folder = report("--roi", os.path.join(small_demo, "roi"))
+    assert folder["disturbed"] is None
     assert none["image_auroc_roi"] is None and none["absent"]["image_auroc_roi"]
     assert file["image_auroc_roi"] == file["image_auroc"] == none["image_auroc"] == auto["image_auroc"]
     assert {**folder, "roi": "auto", "at_station": True} == auto and not folder["at_station"]

@@ -1,0 +1,120 @@
+"""What becomes of a run's decisions when light, focus or the camera change a little?
+
+Each disturbance changes the pictures as the network gets them (resized, in [0, 1]) and nothing else: the thresholds stay
+those of the undisturbed good pictures, as they would on a line. Only pictures are judged, not pixels.
+"""
+from typing import Callable, Dict, NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from . import measure, metrics
+
+NOISE = 0.02       # standard deviation, of a range of 1
+SHIFT = 1 / 32     # of the shorter side, down and to the right
+BLUR = 1 / 256     # of the shorter side, the Gaussian's standard deviation
+
+
+class Effect(NamedTuple):
+    """Of one disturbance; None where there are no pictures to take it of, or no threshold."""
+    what: str
+    image_auroc: Optional[float]
+    change: Optional[float]         # of the AUROC, from that of the pictures as they are
+    false_rejects: Optional[float]  # share of the good ones above the threshold
+    misses: Optional[float]         # share of the defective ones not above it
+
+
+def brighter(factor):
+    return lambda image, rng: image * np.float32(factor)
+
+
+def gamma(exponent):
+    return lambda image, rng: image ** np.float32(exponent)
+
+
+def contrast(factor):
+    """About the picture's own mean."""
+    return lambda image, rng: (image - image.mean()) * np.float32(factor) + image.mean()
+
+
+def blurred(image, rng):
+    return cv2.GaussianBlur(image, (0, 0), max(0.5, BLUR * min(image.shape[:2]))).reshape(image.shape)
+
+
+def noisy(image, rng):
+    return image + rng.normal(0, NOISE, image.shape).astype(np.float32)
+
+
+def shifted(image, rng):
+    far = max(1, round(SHIFT * min(image.shape[:2])))
+    return np.pad(image, ((far, 0), (far, 0), (0, 0)), "reflect")[:image.shape[0], :image.shape[1]]
+
+
+def jpeg(quality):
+    def compressed(image, rng):
+        pixels = np.round(image[..., ::-1] * 255).astype(np.uint8)
+        file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        read = cv2.imdecode(file, cv2.IMREAD_GRAYSCALE if image.shape[2] == 1 else cv2.IMREAD_COLOR)
+        return read.reshape(image.shape)[..., ::-1].astype(np.float32) / 255
+    return compressed
+
+
+AS_THEY_ARE = "as they are"
+DISTURBANCES: Dict[str, Callable] = {  # (H, W, C) float32 in [0, 1], a generator -> the same, clipped afterwards
+    AS_THEY_ARE: lambda image, rng: image,
+    "brightness -20 %": brighter(0.8), "brightness -10 %": brighter(0.9),
+    "brightness +10 %": brighter(1.1), "brightness +20 %": brighter(1.2),
+    "contrast -20 %": contrast(0.8), "contrast +20 %": contrast(1.2),
+    "gamma 0.8": gamma(0.8), "gamma 1.25": gamma(1.25),
+    "blur": blurred, "noise": noisy, "shift": shifted, "JPEG, quality 75": jpeg(75), "JPEG, quality 40": jpeg(40),
+}
+
+
+def disturbed(batches, change):
+    """Batches of `pipeline.evaluation_dataset` with their pictures changed, in [0, 1]; the same ones at every pass."""
+    for batch in batches:
+        images = np.asarray(batch["image"], np.float32)
+        changed = [change(image, np.random.default_rng(int(index)))
+                   for image, index in zip(images, np.asarray(batch["index"]))]
+        yield dict(batch, image=np.clip(np.stack(changed), 0, 1).astype(np.float32))
+
+
+def effects(predictor, records, thresholds, min_area=1, progress=lambda batches: batches) -> list:
+    """An `Effect` for each of DISTURBANCES, the pictures as they are first.
+
+    Args:
+      predictor: `predict.Predictor`.
+      thresholds: as `calibration.calibrate` gives them.
+      progress: is given each iterable of batches, and gives it back.
+    """
+    has_roi, found = any(record.roi for record in records), []
+    limit = thresholds.get("image_roi" if has_roi else "image", {}).get("value")
+    least = measure.Least.of(min_area, thresholds)
+    for what, change in DISTURBANCES.items():
+        batches = progress(disturbed(predictor.batches(records), change))
+        scores, labels = [], []
+        for seen in measure.scan(predictor.predict, batches, records, predictor.pool, least):
+            known = has_roi and seen.mask is not None and seen.mask.any()  # else the whole picture's label counts
+            labels.append(int(seen.cut(seen.mask).any()) if known else seen.record.label)
+            scores.append(seen.score_roi if has_roi else seen.score)
+        found.append(_effect(what, np.array(scores), np.array(labels), limit, found))
+    return found
+
+
+def _effect(what, scores, labels, limit, before):
+    auroc = float(metrics.auroc(metrics.rank(scores, labels))) if 0 < labels.sum() < len(labels) else None
+    rejected = None if limit is None else scores > limit
+    share = {label: float(rejected[labels == label].mean()) if limit is not None and (labels == label).any() else None
+             for label in (0, 1)}
+    change = None if auroc is None or not before else auroc - before[0].image_auroc
+    return Effect(what, auroc, change, share[0], None if share[1] is None else 1.0 - share[1])
+
+
+def lines(found) -> list:
+    """Rows of a table, the head first."""
+    def shown(value, form):
+        return "-" if value is None else format(value, form)
+
+    return [["disturbed by", "image AUROC", "change", "false rejects", "misses"],
+            *([one.what, shown(one.image_auroc, ".3f"), shown(one.change, "+.3f"), shown(one.false_rejects, ".1%"),
+               shown(one.misses, ".1%")] for one in found)]
