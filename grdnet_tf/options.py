@@ -55,6 +55,9 @@ class Data(Section):
     orientation: choice("any", "measured") = option(
         "any", "measured: of the turns and flips only what good pictures show by themselves")
     border: choice("reflect", "constant", "nearest", "wrap") = option("reflect", "what a turn brings in at the border")
+    brightness: number(0.0, 0.9) = option(
+        0.0, "the whole picture is made darker or lighter by up to this share: light that varies is no defect")
+    contrast: number(0.0, 0.9) = option(0.0, "its contrast about its mean is lowered or raised by up to this share")
     on_bad_image: choice("error", "skip") = option("error", "what a file that cannot be used does")
     max_skipped: Share = option(0.05, "share of skipped pictures that stops the run")
     parallel_calls: whole() = option(0, "threads of the input pipeline; 0: tf.data decides")

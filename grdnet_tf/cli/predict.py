@@ -81,7 +81,10 @@ def run(arguments) -> int:
 @contextlib.contextmanager
 def stopped_by_the_system():
     """A service is stopped as by Ctrl-C: what was judged is on its line."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    def interrupt(*_):  # not SIGINT: what a script starts in the background ignores that
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

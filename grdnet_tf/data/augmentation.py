@@ -1,4 +1,7 @@
-"""Random rotation, flips and crop of picture and region of interest together (the paper: a turn in [-pi/2, pi/2])."""
+"""Random rotation, flips and crop of picture and region of interest together (the paper: a turn in [-pi/2, pi/2]).
+
+And light: a gain and a contrast of the whole picture. What is drawn into it later, a shade too, is local, and stays so.
+"""
 from __future__ import annotations
 
 import warnings
@@ -8,7 +11,7 @@ import tensorflow as tf
 
 from ..compat import KERAS_3
 
-_STREAM = 0xA061  # folded into the sample's seed, so that noise and augmentation share no numbers
+_STREAM, _LIGHT = 0xA061, 0xA062  # folded into the sample's seed, so that noise and augmentation share no numbers
 
 
 def augment(image, roi, seed, **options):
@@ -24,13 +27,20 @@ def augment(image, roi, seed, **options):
 
 
 def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool, flip_vertical: bool, border: str,
-                  crop: Optional[Tuple[int, int]] = None, turned: float = 1.0):
+                  crop: Optional[Tuple[int, int]] = None, turned: float = 1.0, brightness: float = 0.0,
+                  contrast: float = 0.0):
     """`augment` of a batch: (B, H, W, C), (B, H, W, 1) or None, (B, 2) -> the same. Each sample has its own seed.
 
     Only a share of `turned` is turned. The others keep every pixel as it is: a turn blurs a picture a little, and a
     network that sees none but blurred ones takes the grain of the pictures to be inspected for something new.
     `crop` (h, w) keeps a window of that size, at a whole-pixel place that is uniform in the turned and flipped picture.
+    Last, x -> gain (mean + factor (x - mean)), cut to [0, 1]: the gain from 1 +- `brightness`, the factor from 1 +-
+    `contrast`, the mean that of the picture.
     """
+    if brightness or contrast:
+        images, rois = augment_batch(images, rois, seeds, rotation=rotation, flip_horizontal=flip_horizontal,
+                                     flip_vertical=flip_vertical, border=border, crop=crop, turned=turned)
+        return _lit(images, seeds, brightness, contrast), rois
     if not (rotation or flip_horizontal or flip_vertical or crop):
         return images, rois
     numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([6], tf.random.experimental.stateless_fold_in(
@@ -43,6 +53,14 @@ def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool
         transforms = _shifted(transforms, tf.floor(numbers[:, 3] * room[0]), tf.floor(numbers[:, 4] * room[1]))
     images = _warp(images, transforms, "bilinear", border, crop)
     return images, rois if rois is None else _warp(rois, transforms, "nearest", border, crop)
+
+
+def _lit(images, seeds, brightness, contrast):
+    drawn = tf.map_fn(lambda seed: tf.random.stateless_uniform([2], tf.random.experimental.stateless_fold_in(
+        seed, _LIGHT), -1.0, 1.0), seeds, fn_output_signature=tf.float32)  # (B, 2)
+    gain, factor = (1.0 + drawn[:, None, None, i:i + 1] * far for i, far in enumerate((brightness, contrast)))
+    mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
+    return tf.clip_by_value(gain * (mean + factor * (images - mean)), 0.0, 1.0)
 
 
 def _shifted(transforms, y, x):

@@ -118,7 +118,8 @@ class TrainingStream:
             if rois is None and not continued:
                 rois = tf.ones_like(images[..., :1])
             images, rois = augment_batch(images, rois, seeds, rotation=d.rotation, turned=d.turned, border=d.border,
-                                         crop=d.crop, flip_horizontal=d.flip_horizontal, flip_vertical=d.flip_vertical)
+                                         crop=d.crop, flip_horizontal=d.flip_horizontal, flip_vertical=d.flip_vertical,
+                                         brightness=d.brightness, contrast=d.contrast)
             return _batch(seeds, images, rois, self.perturb)
 
         return _finished(decoded, finish, d.parallel_calls)

@@ -57,6 +57,46 @@ def test_only_the_flips_that_are_on(horizontal, vertical, found):
     assert seen == found
 
 
+STILL = dict(rotation=0.0, flip_horizontal=False, flip_vertical=False, border="reflect")
+
+
+def lit(images, rois=None, **more):
+    return augment_batch(tf.constant(images), rois, tf.stack([tf.range(len(images)), tf.ones(len(images), tf.int32)], 1),
+                         **STILL, **more)
+
+
+def test_light_is_a_gain_of_the_whole_picture_and_a_contrast_about_its_mean():
+    images = np.random.default_rng(0).uniform(0.3, 0.6, (200, 6, 7, 3)).astype(np.float32)
+    region = tf.constant((images[..., :1] > 0.4).astype(np.float32))
+    found, kept = lit(images, region, brightness=0.2)
+    np.testing.assert_array_equal(kept, region)
+    gain = found.numpy() / images
+    assert np.ptp(gain, (1, 2, 3)).max() < 1e-5  # one number a picture
+    assert 0.8 <= gain.min() < 0.81 and 1.19 < gain.max() <= 1.2 and abs(gain.mean() - 1) < 0.02
+    found, _ = lit(images, contrast=0.5)
+    mean = images.mean((1, 2, 3), keepdims=True)
+    factor = (found.numpy() - mean).std((1, 2, 3)) / images.std((1, 2, 3))
+    np.testing.assert_allclose(found.numpy().mean((1, 2, 3)), mean[:, 0, 0, 0], atol=1e-5)
+    assert 0.5 <= factor.min() < 0.52 and 1.48 < factor.max() <= 1.5
+    both = lit(images, brightness=0.2, contrast=0.5)[0].numpy()
+    np.testing.assert_allclose(both, gain.mean((1, 2, 3), keepdims=True) * found.numpy(), atol=1e-5)
+    assert lit(np.ones((8, 4, 4, 1), np.float32), brightness=0.9)[0].numpy().max() <= 1.0  # white is white
+
+
+def test_light_is_of_the_samples_own_seed_and_leaves_turns_as_they_are():
+    images, seeds = tf.constant(np.stack([picture(i) for i in range(4)]).astype(np.float32) / 255), tf.constant(
+        [[7, i] for i in range(4)])
+    rois = images[..., :1]
+    plain, turned = augment_batch(images, rois, seeds, **TURNED, border="reflect")
+    dark, same = augment_batch(images, rois, seeds, **TURNED, border="reflect", brightness=0.3)
+    np.testing.assert_array_equal(turned, same)
+    alone, _ = augment(images[2], rois[2], seeds[2], **TURNED, border="reflect", brightness=0.3)
+    np.testing.assert_allclose(dark[2], alone, atol=1e-6)
+    sure = (plain.numpy() > 0.05) & (dark.numpy() < 0.99)
+    ratio = [dark.numpy()[i][sure[i]] / plain.numpy()[i][sure[i]] for i in range(4)]
+    assert max(np.ptp(one) for one in ratio) < 1e-4 and np.ptp([one.mean() for one in ratio]) > 0.02
+
+
 def test_a_crop_is_a_window_of_what_it_would_be_without():
     image, roi = picture(0).astype(np.float32) / 255, (picture(1, 1) > 99).astype(np.float32)
     (height, width), (h, w), places = SIZE, (SIZE[0] - 7, SIZE[1] // 2), set()
