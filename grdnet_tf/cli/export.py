@@ -7,7 +7,7 @@ from ..console import ended
 from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
 from ..report import report
-from ..serving import bundle, publish, server_files
+from ..serving import bundle, layouts, publish, server_files
 from ..serving.names import MAY_BE_DEFAULT
 from ..storage import read_arrays, read_json
 from ..training import run_folder
@@ -38,6 +38,8 @@ def parser():
                         f"{', '.join(MAY_BE_DEFAULT[1:])}; floats with their map are serve_float then (default: those)")
     parser.add_argument("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help="a picture file that claims "
                         f"more is refused before it is decoded (default: {MAX_PIXELS:_})")
+    parser.add_argument("--layout", metavar="NAME,...", help="also DIR/layouts/NAME, what another server wants around the "
+                        "model: " + ", ".join(layouts.WRITERS))
     parser.add_argument("--bundle", metavar="FILE", help="also one tar of the version, the server's settings for it and "
                         "the client, for a machine without a network; `grdnet verify FILE` checks it there")
     flags.quiet(parser)
@@ -52,6 +54,8 @@ def run(arguments) -> int:
     """Judge flags, run and target, then import TensorFlow and export: a wrong path is answered at once."""
     batch_sizes = numbers("--batch-sizes", arguments.batch_sizes)
     extra = extra_formats(arguments)
+    wanted = [part.strip() for part in arguments.layout.split(",")] if arguments.layout else []
+    layouts.check(wanted, extra, arguments.default_signature)
     flags.at_least(arguments, max_pixels=1)
     config = run_folder.read_config(arguments.run)
     if "onnx" in extra and config.station.min_area > 1 and config.station.tiles is None:
@@ -99,6 +103,8 @@ def run(arguments) -> int:
         path = os.path.join(finals[0], formats.ONNX)
         print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(
             path, size, model.channels, batch_sizes, arguments.precision))
+    for folder in layouts.write(wanted, arguments.out, finals[0]):
+        print(f"layout: {folder}")
     if arguments.bundle:
         bundle.write(arguments.bundle, finals)
         print(f"bundle: {arguments.bundle}")
