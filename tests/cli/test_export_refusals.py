@@ -1,4 +1,5 @@
 """export.py with flags and runs that do not go together, and failing without a trace."""
+import base64
 import json
 import os
 import resource
@@ -37,7 +38,7 @@ def test_another_size_gets_thresholds_of_its_own_and_another_default(trained, ex
     before = open(os.path.join(trained, "calibration.json"), "rb").read()
     assert export.main(["--run", trained, "--out", str(tmp_path), "--image-size", "64,64", "--batch-sizes", "1",
                         "--name", "large", "--version", "7", "--default-signature", "serve_bytes",
-                        "--bundle", str(tmp_path / "large.tar")]) == 0
+                        "--bundle", str(tmp_path / "large.tar"), "--layout", "sagemaker, vertex"]) == 0
     manifest = publish.verify(str(tmp_path / "large" / "7"))
     assert manifest["signatures"]["static_b1"] == {"images": ["float32", [1, 64, 64, 3]]}
     assert manifest["thresholds"]["image"]["n"] == 3
@@ -53,6 +54,10 @@ def test_another_size_gets_thresholds_of_its_own_and_another_default(trained, ex
     told = json.loads(capsys.readouterr().out)
     with selftest.Session(str(tmp_path / "large" / "7")) as served, open(picture, "rb") as stream:
         found = served.run("serving_default", image_bytes=np.array([stream.read()], object))
+        with open(tmp_path / "layouts" / "vertex" / "large" / "request.json", encoding="utf-8") as request:
+            sent = [base64.b64decode(one["image_bytes"]["b64"]) for one in json.load(request)["instances"]]
+        assert served.run("serving_default", image_bytes=np.array(sent, object))["valid"].tolist() == [1]
+    assert os.listdir(tmp_path / "layouts" / "sagemaker") == ["large.tar.gz"]
     assert told["score"] == pytest.approx(float(found["score"][0]), abs=1e-5)
 
 
@@ -76,6 +81,7 @@ def test_wrong_flags_and_runs_end_in_one_line(trained, exported, tmp_path, capsy
         assert f"{flag} {value}" in line(f"{flag}={value}")
     for path, why in ((tmp_path, "is a folder"), (tmp_path / "nowhere" / "a.tar", "no such folder")):
         assert f"--bundle {path}: {why}" in line("--bundle", str(path))
+    assert "--layout triton needs --format onnx" in line("--layout", "triton")
     for name in ("serving", "a b", "../up", ".hidden"):
         assert f"model name '{name}'" in line("--name", name)
     assert not os.path.exists(out)
