@@ -82,7 +82,7 @@ def compile_model(model, config, data) -> int:
     if noise.textures:
         textures = sources.load_textures(noise.textures, max(config.data.image_size), channels)
     real = None
-    if data.noise:
+    if noise.real and data.noise:
         real = pieces.load(data.noise, config.data.image_size, channels, data.depth, config.data.white)
     for settings in (noise, config.validation):
         perturb.check(settings, textures, channels, real)
