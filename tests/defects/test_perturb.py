@@ -6,7 +6,7 @@ import tensorflow as tf
 from noise import ALL_SOURCES, ALWAYS, EVERYTHING, NOISE, perturb, pictures, seeds, textures
 
 from grdnet_tf.defects import perlin
-from grdnet_tf.defects.perturb import sample
+from grdnet_tf.defects.perturb import _fading, sample
 from grdnet_tf.errors import InputError
 
 
@@ -110,6 +110,25 @@ def test_soft_edges_fade():
         assert share[deepest].max() == pytest.approx(1.0, abs=0.02)
         assert share[(depth > 0) & (depth <= 1)].mean() < 0.8 * share[deepest].mean()
     np.testing.assert_array_equal(soft.noisy.numpy()[soft.mask.numpy() == 0], 0.5)
+
+
+def test_fading_is_a_straight_slope_over_a_sixteenth_of_the_side():
+    mask = np.zeros((1, 64, 64, 1), np.float32)
+    mask[0, 20:44, 16:48] = 1  # 5 pixels, the odd number from 64 / 16 on
+    faded = _fading(tf.constant(mask)).numpy()[0, ..., 0]
+    np.testing.assert_allclose(faded[32, 13:21], [0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(faded, faded[::-1], atol=1e-6)
+
+
+def test_a_seed_is_the_same_noise_in_every_version():
+    """Written down once, equal on both stacks: a run that goes on, or is made again, meets the defects that it met."""
+    draws = sample(tf.constant([[1, 2]]), NOISE.replace(scales=(0, 3)))
+    assert draws.lattice.shape == (1, 9, 9)  # 2^3 cells
+    for found, known in ((draws.sample[0, :2], (0.92203021, 0.59602267)), (draws.shape[0, :2], (0.21967572, 0.54238409)),
+                         (draws.source.scalars[0, :2], (0.82599223, 0.23237509)),
+                         (draws.lattice[0, 0, :2], (0.92940867, 0.64341450)),
+                         (draws.finish[0, :2], (0.98516363, 0.59910619))):
+        np.testing.assert_allclose(found, known, rtol=1e-6)
 
 
 def test_blurred_defects_begin_gently():
