@@ -128,9 +128,12 @@ class Forks:
             with open(self.log, encoding="utf-8", errors="replace") as stream:
                 raise RuntimeError(f"exit status {status}: {' '.join(argv)}\n{stream.read()[-3000:]}")
 
-    def kill(self, argv, moment, moves):
-        """Kill it by SIGKILL `moment` seconds after `moves()` first gives something else; False if it ended before."""
-        before, process, since = moves(), self.start(argv), None
+    def kill(self, argv, moment, moves=None):
+        """Kill it by SIGKILL `moment` seconds after `moves()` first gives something else; False if it ended before.
+
+        Without `moves` after so many seconds.
+        """
+        before, process, since = moves and moves(), self.start(argv), None if moves else time.monotonic()
         while True:
             if os.waitpid(process, os.WNOHANG)[0]:
                 return False
@@ -160,7 +163,7 @@ def checkpoints(run):
 
 
 def watched(forks, argv, run):
-    """Train `run` undisturbed: ([(seconds since its folder was made, the newest checkpoint then there)] by checkpoint)."""
+    """Train `run` undisturbed: [(seconds since its folder was made, the newest checkpoint then)], one a checkpoint."""
     process, begun, seen = forks.start(argv), None, []
     while not os.waitpid(process, os.WNOHANG)[0]:
         now = time.monotonic()
@@ -187,11 +190,14 @@ def try_case(forks, data, folder, settings, kills, rng):
         argv = ["--run", killed, "--resume"] if resume else [*given, "--run", killed]
         # A checkpoint is waited for, not a time: how fast this machine is just now does not decide what is struck.
         ahead = [name for _, name in seen if name > (checkpoints(killed) or [""])[-1]][:-1]
-        if attempt % 2 or not ahead:  # anywhere from the making of the folder on, or from the lock of a resumed run on
+        if resume and (attempt % 2 or not ahead):  # anywhere while it begins
+            struck += forks.kill(argv, rng.uniform(0, tracing / 3))
+        elif not resume and attempt % 2:  # anywhere from the making of the folder on
             struck += forks.kill(argv, rng.uniform(0, tracing / 3), lambda: newest(killed))
         else:  # while it writes, steps and validates: between a checkpoint early among those ahead and the next one
             target = rng.choice(ahead[:max(1, len(ahead) // (1 + (kills - attempt) // 2))])
-            struck += forks.kill(argv, rng.uniform(0, between), lambda: (checkpoints(killed) or [""])[-1] >= target)
+            struck += forks.kill(argv, rng.uniform(0, between),
+                                 lambda target=target: (checkpoints(killed) or [""])[-1] >= target)
         if os.path.exists(os.path.join(killed, "summary.json")):
             break
     forks.complete(["--run", killed, "--resume"] if os.path.exists(os.path.join(killed, "config.yaml"))
