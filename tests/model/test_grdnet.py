@@ -1,11 +1,13 @@
 """The model: its architectures, the region of interest, and what a Keras model can do."""
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_model import batch, changed, tiny
 
 from grdnet_tf.errors import InputError
-from grdnet_tf.model.grdnet import NETWORKS, Detection
+from grdnet_tf.model.grdnet import NETWORKS, TERMS, Detection, GRDNet
 from grdnet_tf.model.scoring import anomaly_score
 from grdnet_tf.model.weights import network_arrays, restore_networks
 from grdnet_tf.options import READINGS, Loss
@@ -26,6 +28,24 @@ def test_a_weight_file_means_the_same_on_both_stacks():
             (model.discriminator(images).logits[:, 0], [22.7971, 22.75468, 22.69182, 22.75709]),
             (model.segment(images, generated.reconstruction)[0, 3:5, 4, 0], [1460.150, 1567.016])):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("objective, without", [
+    (Loss(), {"l2", "overlap"}), (Loss(l2=1.0), {"overlap"}), (Loss(encoder=0), {"l2", "overlap", "encoder"}),
+    (Loss(adversarial=0), {"l2", "overlap", "adversarial", "discriminator"}),
+    (Loss(l2=1.0, roi_reading="intersection_overlap"), set()), (Loss(roi_reading="overlap", adversarial=0, encoder=0), {
+        "l2", "adversarial", "discriminator", "encoder"}),
+    (Loss(segmentation=0, l2=1.0, roi_reading="overlap"), {"segmentation", "overlap"})])
+def test_what_has_no_weight_is_neither_computed_nor_logged(objective, without):
+    model = tiny()
+    model.compile(objective=objective)
+    assert set(model.terms()) == set(TERMS) - without
+    assert set(model.forward(batch(), training=False)[0]) == set(TERMS) - without
+
+
+def test_the_defaults_are_the_papers_pictures():
+    parameters = inspect.signature(GRDNet).parameters
+    assert parameters["image_size"].default == (256, 256) and parameters["channels"].default == 3
 
 
 @pytest.mark.parametrize("options", [
