@@ -4,7 +4,7 @@ import inspect
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_model import batch, changed, tiny
+from tiny_model import TINY, batch, changed, tiny
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.model.grdnet import NETWORKS, TERMS, Detection, GRDNet
@@ -41,6 +41,25 @@ def test_what_has_no_weight_is_neither_computed_nor_logged(objective, without):
     model.compile(objective=objective)
     assert set(model.terms()) == set(TERMS) - without
     assert set(model.forward(batch(), training=False)[0]) == set(TERMS) - without
+
+
+def test_every_network_has_batch_norm_or_none_has():
+    for asked in (True, False):
+        model = tiny(batch_norm=asked)
+        for network in (model.generator, model.discriminator, model.segmenter):
+            assert any("moving" in weight.name for weight in network.weights) == asked, network.name
+
+
+def test_the_architecture_makes_a_model_of_the_same_weights():
+    model = tiny(size=24, channels=1, second_encoder=False, latent=3)
+    again = GRDNet(**model.architecture)
+    assert (again.image_size, again.channels) == ((24, 24), 1)
+    assert [tuple(weight.shape) for weight in again.weights] == [tuple(weight.shape) for weight in model.weights]
+
+
+def test_the_dense_bottleneck_takes_pictures_that_are_not_square():
+    model = GRDNet((16, 24), 1, **{**TINY, "bottleneck": "drae"})
+    assert model(tf.zeros((2, 16, 24, 1))).anomaly_map.shape == (2, 16, 24, 1)
 
 
 def test_the_defaults_are_the_papers_pictures():
