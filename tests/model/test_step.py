@@ -124,6 +124,21 @@ def test_the_loss_in_the_logs_is_eq_6_of_the_terms_in_the_logs(step, to_generato
     segmenter = 4.0 * (logs["segmentation"] + 0.1 * logs["overlap"])
     assert logs["loss"] == pytest.approx(generator + segmenter, rel=1e-5)
     assert logs["generator"] == pytest.approx(generator + segmenter * to_generator, rel=1e-5)
+    assert min(logs[name] for name in ("l1", "l2", "ssim", "adversarial", "encoder", "segmentation")) > 0  # none is lost
+
+
+def test_a_validation_of_the_generator_alone_and_a_prediction_go_by_the_roi():
+    alone = tiny(Loss(segmentation=0.0, adversarial=0.0, encoder=0.0), segmenter_widths=None, second_encoder=False,
+                 discriminator_widths=None)
+    given = batch()
+    given["noisy"] = np.where(given["mask"] > 0, 1.0 - given["image"], given["image"])
+    expected = alone(given["noisy"], roi=LEFT).score.numpy()
+    assert np.allclose(alone.judged(alone.perturbed(given), None)[1], expected)
+    assert set(alone.test_step(given)) >= {"l1", "pixel_ap", "image_auroc"}
+    model = tiny()
+    found = model.predict_step(dict(image=given["image"], roi=LEFT))
+    np.testing.assert_allclose(found.score, model(given["image"], roi=LEFT).score, atol=1e-6)
+    assert not np.any(found.anomaly_map.numpy()[:, :, 8:]) and np.any(found.anomaly_map.numpy()[:, :, :8])
 
 
 def test_figures_of_an_epoch_weigh_batches_by_their_pictures():
