@@ -101,7 +101,10 @@ def run(arguments) -> int:
                          um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
                          map=getattr(model, "map_note", None), part=followed(records))
-    result.report["disturbed"] = under_disturbance(predictor, records, thresholds, settings) if arguments.disturb else None
+    disturbed = disturbance.effects(
+        predictor, records, thresholds, settings.min_area, lambda batches: watched(
+            batches, "disturbed pictures", len(records), lambda batch: len(batch["index"]))) if arguments.disturb else []
+    result.report["disturbed"] = [one._asdict() for one in disturbed] or None
     seen_before(result.report, arguments, records)
     if result.report["part"] and following.lost(records):
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
@@ -122,22 +125,12 @@ def run(arguments) -> int:
             print(f"the anomaly map is {result.report['map']}")
         if result.report["part"]:
             print("the region follows the part, found in {found} of {of} pictures".format(**result.report["part"]))
-        if result.report["disturbed"]:
-            print(aligned(disturbance.lines([disturbance.Effect(**one) for one in result.report["disturbed"]])))
+        if disturbed:
+            print(aligned(disturbance.lines(disturbed)))
         print(f"report: {out}")
     for line in result.report["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     return 0
-
-
-def under_disturbance(predictor, records, thresholds, settings):
-    """Plain data of `disturbance.effects`."""
-    from ..evaluation import disturbance
-
-    def progress(batches):
-        return watched(batches, "disturbed pictures", len(records), lambda batch: len(batch["index"]))
-
-    return [one._asdict() for one in disturbance.effects(predictor, records, thresholds, settings.min_area, progress)]
 
 
 def followed(records):

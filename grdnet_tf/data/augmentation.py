@@ -37,12 +37,12 @@ def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool
     Last, x -> gain (mean + factor (x - mean)), cut to [0, 1]: the gain from 1 +- `brightness`, the factor from 1 +-
     `contrast`, the mean that of the picture.
     """
-    if brightness or contrast:
-        images, rois = augment_batch(images, rois, seeds, rotation=rotation, flip_horizontal=flip_horizontal,
-                                     flip_vertical=flip_vertical, border=border, crop=crop, turned=turned)
-        return _lit(images, seeds, brightness, contrast), rois
-    if not (rotation or flip_horizontal or flip_vertical or crop):
-        return images, rois
+    if rotation or flip_horizontal or flip_vertical or crop:
+        images, rois = _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned)
+    return (_lit(images, seeds, brightness, contrast) if brightness or contrast else images), rois
+
+
+def _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned):
     numbers = tf.map_fn(lambda seed: tf.random.stateless_uniform([6], tf.random.experimental.stateless_fold_in(
         seed, _STREAM)), seeds, fn_output_signature=tf.float32)  # (B, 6): 1 ms a batch
     angles = tf.where(numbers[:, 5] < turned, rotation * (2.0 * numbers[:, 0] - 1.0), 0.0)

@@ -94,8 +94,7 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
         batches = progress(disturbed(predictor.batches(records), change))
         scores, labels = [], []
         for seen in measure.scan(predictor.predict, batches, records, predictor.pool, least):
-            known = has_roi and seen.mask is not None and seen.mask.any()  # else the whole picture's label counts
-            labels.append(int(seen.cut(seen.mask).any()) if known else seen.record.label)
+            labels.append(seen.label_roi if has_roi else seen.record.label)
             scores.append(seen.score_roi if has_roi else seen.score)
         found.append(_effect(what, np.array(scores), np.array(labels), limit, found))
     return found

@@ -24,6 +24,12 @@ class Seen(NamedTuple):
     score: float
     score_roi: float            # of the map cut by the ROI
 
+    @property
+    def label_roi(self) -> int:
+        """1 where a defect lies inside the ROI; without a ROI, or where nobody knows where it lies, the record's own."""
+        known = self.mask is not None and self.mask.any()
+        return int(self.cut(self.mask).any()) if known else self.record.label
+
     def cut(self, array):
         """`array` (H, W), a map or a mask, with nothing outside the ROI."""
         return array if array is None or self.roi is None else array * self.roi
@@ -116,8 +122,7 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
         inside = seen.cut(seen.mask)
         truth = connected(seen.mask) if record.label and seen.mask is not None else None
         truth_roi = connected(inside) if truth is not None and seen.roi is not None else truth
-        label_roi = record.label if inside is None else int(inside.any())
-        row = figures.Row(record.image, record.defect, record.label, label_roi, seen.score, seen.score_roi)
+        row = figures.Row(record.image, record.defect, record.label, seen.label_roi, seen.score, seen.score_roi)
         if level is not None:
             scale = um_per_pixel(record) if um_per_pixel else None
             rejected = (row.score_roi if has_roi else row.score) > limit

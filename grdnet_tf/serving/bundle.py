@@ -48,16 +48,18 @@ def write(path: str, versions: List[str]) -> None:
             digests[name] = _digest(stream)
     index = json.dumps({"format": FORMAT, "files": digests}, indent=2).encode() + b"\n"
 
-    def put(stream):
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, source in ((INDEX, index), *sorted(sources.items())):
-                with _opened(source) as content:
-                    entry = tarfile.TarInfo(name)
-                    entry.size, entry.mode = content.seek(0, os.SEEK_END), 0o644
-                    content.seek(0)
-                    tar.addfile(entry, content)
+    write_file(path, lambda stream: pack(stream, ((INDEX, index), *sorted(sources.items()))))
 
-    write_file(path, put)
+
+def pack(stream, entries) -> None:
+    """A tar of (name, path of a file or its bytes) to `stream`: the same bytes each time, for any user to read."""
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, source in entries:
+            with _opened(source) as content:
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = content.seek(0, os.SEEK_END), 0o644
+                content.seek(0)
+                tar.addfile(entry, content)
 
 
 def verify(path: str) -> Dict[str, str]:

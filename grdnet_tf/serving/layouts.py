@@ -10,24 +10,21 @@ Each is written anew with every export, for its version.
 """
 import base64
 import gzip
-import io
 import json
 import os
 import re
 import shutil
-import tarfile
 from typing import Sequence
 
 import yaml
 
 from ..errors import InputError
 from ..storage import aside, writing
-from . import publish
-
+from . import bundle, publish
+from .names import ONNX
+from .server_files import BATCH
 
 FOLDER = "layouts"
-ONNX = "onnx/model.onnx"  # within a version
-BATCH = 16                # pictures that a server merges at most
 
 
 def check(names: Sequence[str], formats: Sequence[str], default: str) -> None:
@@ -86,22 +83,13 @@ def _kserve(folder, version, model, manifest):
 
 
 def _sagemaker(folder, version, model, manifest):
-    number, content = os.path.basename(os.path.abspath(version)), io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        entries = {f"{model}/{number}/{name}": os.path.join(version, name)
-                   for name in (*publish.files(version), publish.MANIFEST) if name != ONNX}
-        entries["code/inference.py"] = INFERENCE.encode()
-        for name, source in sorted(entries.items()):
-            data = source
-            if isinstance(source, str):
-                with open(source, "rb") as stream:
-                    data = stream.read()
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o644
-            tar.addfile(entry, io.BytesIO(data))
+    number = os.path.basename(os.path.abspath(version))
+    entries = {f"{model}/{number}/{name}": os.path.join(version, name)
+               for name in (*publish.files(version), publish.MANIFEST) if name != ONNX}
+    entries["code/inference.py"] = INFERENCE.encode()
     with open(os.path.join(folder, f"{model}.tar.gz"), "wb") as stream:
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-            packed.write(content.getvalue())
+            bundle.pack(packed, sorted(entries.items()))
 
 
 def _vertex(folder, version, model, manifest):

@@ -4,11 +4,11 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from .. import selftest
+from .. import names, selftest
 from . import judge, onnx, tensorrt
 
 FORMATS = {"onnx": onnx.require, "tftrt": tensorrt.require}  # what must be there for each: raises InputError
-ONNX = os.path.join("onnx", "model.onnx")  # within a version
+ONNX = os.path.join(*names.ONNX.split("/"))
 
 
 def to_onnx(folder, model, thresholds, precision, pictures, told=None) -> dict:
