@@ -229,6 +229,9 @@ def _cross_check(config: Config) -> Config:
     if train.monitor.endswith("segmentation") and (config.method == "ganomaly" or not config.loss.segmentation):
         what = "method: ganomaly" if config.method == "ganomaly" else "loss.segmentation: 0"
         raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
+    if config.data.add_repeat > 1 and not config.data.add_good:
+        raise InputError(f"data.add_repeat = {config.data.add_repeat}: there are no added pictures to repeat; --add-good "
+                         "DIR, or data.add_good, names their folder")
     for section in ("noise", "validation"):
         for source, key, what in (("texture", "textures", "a folder of pictures"),
                                   ("real", "real", "a data folder with defects and their masks")):

@@ -80,7 +80,7 @@ def new_config(arguments):
     if arguments.parent is not None:
         base = origin.begin(arguments.parent, arguments.keep_optimizers)
         if arguments.data is not None:  # in the place of all that the parent was trained on
-            base = configuration.replace(base, data__add_good=())
+            base = configuration.replace(base, data__add_good=(), data__add_repeat=1)
         added = base.data.add_good
     elif file is None and arguments.data is None:
         file = DEMO_CONFIG

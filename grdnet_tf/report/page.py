@@ -40,7 +40,7 @@ def build(evaluation, embedded) -> str:
         "warnings": "".join(f'<p class="small">Warning: {escape(line)}</p>' for line in report["warnings"]),
         "switch": "".join(f'<button value="{reading}">{READINGS[reading]}</button>' for reading in readings)
         if len(readings) > 1 else "",
-        "sections": "".join(_section(report, rows, reading) for reading in readings), 
+        "sections": "".join(_section(report, rows, reading) for reading in readings),
         "sizes": _sizes(report["sizes"]) + _disturbed(report.get("disturbed")),
         "shown": f"{len(images)} of {len(rows)} images, the worst." if len(images) < len(rows) else "",
         "data": in_script(data)})
