@@ -69,6 +69,7 @@ def test_every_file_imports():
 def test_files_folders_and_versions_are_written(tmp_path):
     code = ("import numpy as np\n"
             "from grdnet_tf import storage\n"
+            "from grdnet_tf.evaluation.thresholds import Limits\n"
             "from grdnet_tf.serving import publish, server_files\n"
             "os.chdir(sys.argv[1])\n"
             "storage.write_arrays('x.npz', {'a': np.ones(3)}, {'epoch': 1})\n"
@@ -79,7 +80,7 @@ def test_files_folders_and_versions_are_written(tmp_path):
             "    return {}\n"
             "publish.publish(1, {'m': write})\n"
             "publish.verify('m/1')\n"
-            "server_files.write_server_files('.', 'm', server_files.Description(1, (8, 8), 3, .5, (1,), '2.15.1'))\n"
+            "server_files.write_server_files('.', 'm', server_files.Description(1, (8, 8), 3, Limits(.5, .5), (1,), '2.15.1'))\n"
             "print(storage.read_arrays('x.npz')[1], sorted(os.listdir('.')))\n")
     done = run(code, tmp_path)
     assert done.stdout == "{'epoch': 1} ['m', 'serving', 'x.json', 'x.npz']\n", done.stderr

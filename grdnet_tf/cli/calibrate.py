@@ -27,6 +27,8 @@ def parser():
     how.add_argument("--method", metavar="M", help="max_normal (the highest good score, the default) or quantile:Q")
     parser.add_argument("--pixel", metavar="M", help="of the pixels, which outline regions: max_normal, quantile:Q, "
                         "target_fpr:P or value:X (default: quantile:0.999)")
+    parser.add_argument("--look", metavar="M", help="of looking again, below the threshold of rejecting: target_fpr:P, "
+                        "quantile:Q, value:X, or none (default: target_fpr:0.1)")
     flags.batch(parser)
     flags.quiet(parser)
     return parser
@@ -38,7 +40,7 @@ def main(argv=None) -> int:
 
 def run(arguments) -> int:
     """Judge flags and pictures, then import TensorFlow: a wrong path is answered at once."""
-    image, pixel = methods(arguments)
+    image, pixel, look = methods(arguments)
     config = run_folder.read_config(arguments.run)
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
@@ -61,7 +63,7 @@ def run(arguments) -> int:
     before = calibration.load(arguments.run, weights, under)
     predictor = Predictor(model, arguments.batch, config.station.tiles, config.data.white)
     source = (good.records, good.words)
-    found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, config.station.min_area)
+    found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, look, config.station.min_area)
     calibration.keep(arguments.run, found, weights, good.sha256, under)
     if not arguments.quiet:
         for line in [*told(before, found), *consequences(arguments.run, weights, config.station, found)]:
@@ -70,8 +72,8 @@ def run(arguments) -> int:
 
 
 def methods(arguments):
-    """(of the score, of the pixels). InputError for one that is none."""
-    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    """(of the score, of the pixels, of looking again). InputError for one that is none."""
+    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD, checked_look
     from ..evaluation.thresholds import parse as parse_method
 
     image = arguments.method or IMAGE_METHOD
@@ -83,13 +85,13 @@ def methods(arguments):
         if parse_method(method)[0] == "best_f1":
             raise InputError(f"{method}: a threshold that is kept is made of good pictures alone; grdnet evaluate "
                              "--thresholds takes this")
-    return image, pixel
+    return image, pixel, checked_look(arguments.look or "")
 
 
 def told(before, found):
     """What each threshold was and is, and what it promises."""
     names = {"image": "score", "image_roi": "score inside the ROI", "pixel": "pixels",
-             "pixel_roi": "pixels inside the ROI"}
+             "pixel_roi": "pixels inside the ROI", "look": "look again", "look_roi": "look again, inside the ROI"}
     lines = []
     for name, entry in found.items():
         old = before.get(name, {}).get("value")
@@ -104,6 +106,8 @@ def told(before, found):
 
 def consequences(run, weights, station, found):
     """How the verdicts of the last evaluation change, if it is of these weights and settings."""
+    from ..evaluation.thresholds import ACCEPTED, LOOK, REJECTED, Limits
+
     folder = os.path.join(run, "evaluation")
     report.restore(folder)
     try:
@@ -113,20 +117,21 @@ def consequences(run, weights, station, found):
         tiles = station.tiles and ",".join(map(str, station.tiles))
         if (last["weights_sha256"], last["min_area"], last["tiles"]) != (weights, station.min_area, tiles):
             return [f"{folder}: of other weights or settings; evaluate again to see what changes"]
-        suffix = "_roi" if "image_roi" in found and last["n_defective_roi"] is not None else ""
-        limit = found["image" + suffix]["value"]
-        judged = [(row["path"], int(row["label" + suffix]), row["decision" + suffix] == "rejected",
-                   float(row["score" + suffix]) > limit, bool(row["decision" + suffix])) for row in rows]
+        inside = "image_roi" in found and last["n_defective_roi"] is not None
+        suffix, limits = "_roi" if inside else "", Limits.of(found, inside)
+        judged = [(row["path"], int(row["label" + suffix]), row["decision" + suffix],
+                   limits.verdict(float(row["score" + suffix]))) for row in rows]
     except (FileNotFoundError, NotADirectoryError):
         return ["not evaluated yet: grdnet evaluate shows what the threshold does"]
     except (OSError, ValueError, KeyError, TypeError):
         return [f"{folder}: damaged; evaluate again to see what changes"]
     lines = []
-    for label, what in ((0, "good rejected"), (1, "defective missed")):
-        chosen = [(then, now, known) for _, truth, then, now, known in judged if truth == label]
-        was, now = (sum(one[i] != bool(label) for one in chosen) for i in (0, 1))
-        old = f"{was} -> " if all(known for _, _, known in chosen) else ""
+    for label, wrong, what in ((0, REJECTED, "good rejected"), (1, ACCEPTED, "defective missed"),
+                               (0, LOOK, "good to look at again"), (1, LOOK, "defective to look at again")):
+        chosen = [(then, now) for _, truth, then, now in judged if truth == label]
+        was, now = (sum(one[i] == wrong for one in chosen) for i in (0, 1))
+        old = f"{was} -> " if all(then for then, _ in chosen) else ""
         lines.append(f"last evaluation: {what} {old}{now} of {len(chosen)}")
-    changed = [(path, now) for path, _, then, now, known in judged if known and then != now]
-    lines += [f"  {'accepted -> rejected' if now else 'rejected -> accepted'}: {path}" for path, now in changed[:NAMED]]
+    changed = [(path, then, now) for path, _, then, now in judged if then and then != now]
+    lines += [f"  {then} -> {now}: {path}" for path, then, now in changed[:NAMED]]
     return lines + [f"  and {len(changed) - NAMED} more"] * (len(changed) > NAMED)

@@ -27,10 +27,11 @@ def parser():
                         "with --epoch RUN/evaluation-epoch-N)")
     parser.add_argument("--roi", metavar="auto|none|FILE|DIR", default="auto",
                         help="auto: DIR/roi if there is one; one file for all pictures; a folder laid out as the data")
-    parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL]",
+    parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL[,LOOK]]",
                         help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run "
                         "held out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
-                        "(default: what is kept there, else max_normal,quantile:0.999)")
+                        "(default: what is kept there, else max_normal,quantile:0.999,target_fpr:0.1). LOOK: above it a "
+                        "picture that is not rejected is looked at again; none: nothing is")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
     parser.add_argument("--min-area", metavar="N", type=int, help="pixels of the least region that counts (default, "
@@ -81,6 +82,7 @@ def run(arguments) -> int:
     sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import disturbance, measure
     from ..evaluation.predict import Predictor
+    from ..evaluation.thresholds import Limits
     from ..model.weights import network_arrays
     from ..report import pictures, shots
     from ..storage import fingerprint
@@ -110,12 +112,12 @@ def run(arguments) -> int:
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
                                          "drawn".format(len(following.lost(records)), len(records)))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
-    level, pixel_level = (thresholds.get(name + "_roi" * has_roi, {}).get("value") for name in ("image", "pixel"))
+    limits, pixel_level = Limits.of(thresholds, has_roi), thresholds.get("pixel" + "_roi" * has_roi, {}).get("value")
 
     def drawn():
         for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
-            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, level=level)
+            sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, limits=limits)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area)
 
     report.write(out, result, drawn())
@@ -170,20 +172,20 @@ def at_this_station(station, arguments, tiles):
 
 
 def methods(arguments):
-    """(image method, pixel method) of --thresholds or by default."""
-    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD
+    """(image method, pixel method, look method) of --thresholds or by default."""
+    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD, checked_look
     from ..evaluation.thresholds import parse as parse_method
 
-    image, _, pixel = (arguments.thresholds or IMAGE_METHOD).partition(",")
+    image, pixel, look = ((arguments.thresholds or IMAGE_METHOD).split(",", 2) + ["", ""])[:3]
     for method in (image, pixel or PIXEL_METHOD):
         parse_method(method)
-    return image, pixel or PIXEL_METHOD
+    return image, pixel or PIXEL_METHOD, checked_look(look)
 
 
 def fitting_pictures(arguments, config, root, records):
     """({method: (pictures to fit it on, what they are in words)}, the good ones among them); none is reported on."""
     sources, good = {}, None
-    for method in methods(arguments):
+    for method in methods(arguments)[:2]:
         if method.startswith("best_f1:"):
             other = method.partition(":")[2]
             chosen = selection.test_records(other, "test", config.data, arguments.roi)

@@ -117,7 +117,7 @@ def judge(arguments, detector, items, total):
         if arguments.out:
             out = stack.enter_context(folder.Folder(
                 arguments.out, go_on=arguments.append or arguments.watch, pictures=arguments.pictures,
-                model=detector.name, source=named(arguments.inputs), threshold=detector.threshold, pool=detector.pool,
+                model=detector.name, source=named(arguments.inputs), limits=detector.limits, pool=detector.pool,
                 command=keeping(arguments.run)))
             items = fresh(arguments, items, out.known)
         watch = drift_watch(arguments, detector.good_scores)

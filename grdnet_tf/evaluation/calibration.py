@@ -63,21 +63,28 @@ def collect(predict, batches, records, pool, source, least=None) -> Samples:
 
 
 def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.IMAGE_METHOD,
-              pixel_method=thresholds.PIXEL_METHOD) -> dict:
-    """{"image", "pixel", and with a ROI "image_roi", "pixel_roi"}, each a `thresholds.Threshold` as plain data.
+              pixel_method=thresholds.PIXEL_METHOD, look_method=thresholds.LOOK_METHOD) -> dict:
+    """{"image", "pixel", "look", and with a ROI the same with "_roi"}, each a `thresholds.Threshold` as plain data.
+
+    Above "image" a picture is rejected, above "look" it is looked at again; that one is never the higher of the two,
+    and not there where its method is "none".
 
     Those of images carry `good_scores`, what production is compared with (`serving.client.Drift`).
 
     Raises: InputError naming the samples on which a method cannot be fitted.
     """
     found = {}
-    for name, samples, method in (("image", for_images, image_method), ("pixel", for_pixels, pixel_method)):
-        for key in (name, name + "_roi"):
-            ranking = getattr(samples, key)
+    asked = [("image", "image", for_images, image_method), ("pixel", "pixel", for_pixels, pixel_method)]
+    if look_method != thresholds.NO_LOOK:
+        asked.append(("look", "image", for_images, look_method))
+    for name, what, samples, method in asked:
+        for end in ("", "_roi"):
+            ranking, key = getattr(samples, what + end), name + end
             if ranking is None:
                 continue
             try:
-                threshold = thresholds.fit(ranking, method, independent=name == "image")
+                most = found["image" + end]["value"] if name == "look" else None
+                threshold = thresholds.fit(ranking, method, independent=what == "image", most=most)
             except ValueError as error:
                 if isinstance(error, InputError):
                     raise
@@ -97,11 +104,12 @@ def good_scores(ranking: metrics.Ranking) -> list:
 
 
 def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=thresholds.PIXEL_METHOD,
-        min_area=1) -> dict:
+        look_method=thresholds.LOOK_METHOD, min_area=1) -> dict:
     """`calibrate` on what `predictor`, a `predict.Predictor`, says of pictures.
 
     Args:
-      sources: {method: (records to fit it on, what they are in words)}.
+      sources: {method of images or of pixels: (records to fit it on, what they are in words)}; looking again is fitted
+        on those of the images.
       min_area: pixels of the least region that counts; the threshold of pixels, which makes the regions, comes first.
     """
     def seen(records, words, least=None):
@@ -114,11 +122,12 @@ def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=t
         if words not in samples:  # both methods are mostly fitted on the same pictures: seen once
             samples[words] = seen(records, words)
     for_images, for_pixels = (samples[sources[method][1]] for method in (image_method, pixel_method))
-    found = calibrate(for_images, for_pixels, image_method, pixel_method)
+    methods = image_method, pixel_method, look_method
+    found = calibrate(for_images, for_pixels, *methods)
     least = Least.of(min_area, found)
     if least is None:
         return found
-    return calibrate(seen(*sources[image_method], least), for_pixels, image_method, pixel_method)
+    return calibrate(seen(*sources[image_method], least), for_pixels, *methods)
 
 
 def keep(run: str, found: dict, weights_sha256: str, pictures_sha256: str, under: Optional[dict] = None) -> None:
@@ -154,7 +163,8 @@ def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
         for entry in found.values():
             if entry["good_scores"] is None:  # of pixels, and of before they were kept
                 del entry["good_scores"]
-        if not {"image", "pixel"} <= set(found) <= {"image", "pixel", "image_roi", "pixel_roi"}:
+        if not {"image", "pixel"} <= set(found) <= {name + end for name in ("image", "pixel", "look")
+                                                    for end in ("", "_roi")}:
             raise KeyError
         return found
     except OptionError as error:
@@ -163,16 +173,22 @@ def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None
 
 
-def methods(run: str, weights_sha256: str) -> Tuple[str, str]:
-    """How the thresholds of images and pixels are made: as was asked for last for these weights, else by default."""
+def methods(run: str, weights_sha256: str) -> Tuple[str, str, str]:
+    """How the thresholds of images, pixels, looking again are made: as asked for last for these weights, or by default.
+
+    Thresholds that were kept by a version that knew no looking again go on without.
+    """
     content = _read(os.path.join(run, FILE)) or {}
     try:
         if content["weights_sha256"] == weights_sha256:
-            image, pixel = (content["thresholds"][name]["method"] for name in ("image", "pixel"))
-            return thresholds.parse(image) and image, thresholds.parse(pixel) and pixel
+            kept = content["thresholds"]
+            found = kept["image"]["method"], kept["pixel"]["method"], kept.get("look", {}).get("method")
+            for method in found:
+                thresholds.parse(method or thresholds.LOOK_METHOD)
+            return (*found[:2], found[2] or thresholds.NO_LOOK)
     except (KeyError, TypeError, AttributeError, InputError):
         pass
-    return thresholds.IMAGE_METHOD, thresholds.PIXEL_METHOD
+    return thresholds.IMAGE_METHOD, thresholds.PIXEL_METHOD, thresholds.LOOK_METHOD
 
 
 def _read(path):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from . import measure, metrics
+from .thresholds import Limits
 
 NOISE = 0.02       # standard deviation, of a range of 1
 SHIFT = 1 / 32     # of the shorter side, down and to the right
@@ -88,7 +89,7 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
       progress: is given each iterable of batches, and gives it back.
     """
     has_roi, found = any(record.roi for record in records), []
-    limit = thresholds.get("image_roi" if has_roi else "image", {}).get("value")
+    limits = Limits.of(thresholds, has_roi)
     least = measure.Least.of(min_area, thresholds)
     for what, change in DISTURBANCES.items():
         batches = progress(disturbed(predictor.batches(records), change))
@@ -96,17 +97,16 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
         for seen in measure.scan(predictor.predict, batches, records, predictor.pool, least):
             labels.append(seen.label_roi if has_roi else seen.record.label)
             scores.append(seen.score_roi if has_roi else seen.score)
-        found.append(_effect(what, np.array(scores), np.array(labels), limit, found))
+        found.append(_effect(what, np.array(scores), np.array(labels), limits, found))
     return found
 
 
-def _effect(what, scores, labels, limit, before):
-    auroc = float(metrics.auroc(metrics.rank(scores, labels))) if 0 < labels.sum() < len(labels) else None
-    rejected = None if limit is None else scores > limit
-    share = {label: float(rejected[labels == label].mean()) if limit is not None and (labels == label).any() else None
-             for label in (0, 1)}
+def _effect(what, scores, labels, limits, before):
+    ranking = metrics.rank(scores, labels)
+    auroc = float(metrics.auroc(ranking)) if 0 < labels.sum() < len(labels) else None
+    at = metrics.decisions(ranking, *limits) if limits else None
     change = None if auroc is None or not before else auroc - before[0].image_auroc
-    return Effect(what, auroc, change, share[0], None if share[1] is None else 1.0 - share[1])
+    return Effect(what, auroc, change, at and at.false_reject_rate, at and at.miss_rate)
 
 
 def lines(found) -> list:

@@ -15,6 +15,7 @@ import numpy as np
 from . import metrics
 from .histogram import PixelHistogram
 from .regions import Defect, Region, by_size
+from .thresholds import Limits
 
 READINGS = ("", "_roi", "_roi_unmasked")
 NO_ROI = "the data has no ROI"
@@ -82,13 +83,13 @@ def _measure(rows, histogram, thresholds, has_roi):
     report, absent, cells = {}, {}, histogram.cells()
     for reading in READINGS:
         ranking = metrics.rank(*_judged(rows, reading))
-        value = thresholds.get("image_roi" if reading == "_roi" else "image", {}).get("value")
-        at = metrics.decisions(ranking, value) if value is not None else metrics.Decisions(None, None, None)
+        limits = Limits.of(thresholds, inside=reading == "_roi")
+        at = metrics.decisions(ranking, *limits) if limits else metrics.Decisions(*[None] * 5)
         reason = metrics.missing(ranking)
         found = {"image_auroc": (metrics.auroc(ranking), reason),
                  "image_ap": (metrics.average_precision(ranking), reason),
-                 "image_f1_max": (metrics.f1_max(ranking)[0], reason), "threshold": (value, NO_THRESHOLD)}
-        found.update({name: (share, NO_THRESHOLD if value is None else reason) for name, share in at._asdict().items()})
+                 "image_f1_max": (metrics.f1_max(ranking)[0], reason), "threshold": (limits and limits.reject, NO_THRESHOLD), "look": (limits and limits.look, NO_THRESHOLD)}
+        found.update({name: (share, reason if limits else NO_THRESHOLD) for name, share in at._asdict().items()})
         pixels, shares, n_regions = _pixels(cells, histogram, reading)
         reason = metrics.missing(pixels, "pixels")
         if not histogram.n_regions and any(row.label for row in rows):

@@ -11,6 +11,7 @@ from ..model.scoring import anomaly_score
 from . import figures
 from .histogram import PixelHistogram
 from .regions import connected, counted, describe, label_found, match
+from .thresholds import ACCEPTED, Limits
 
 
 class Seen(NamedTuple):
@@ -113,7 +114,7 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
     rows, histograms, lost = [], {}, []
     has_roi = any(record.roi for record in records)
     level = (thresholds or {}).get("pixel_roi" if has_roi else "pixel", {}).get("value")
-    limit = (thresholds or {}).get("image_roi" if has_roi else "image", {}).get("value")
+    limits = Limits.of(thresholds or {}, has_roi)
     for seen in scan(predict, batches, records, pool, Least.of(min_area, thresholds)):
         record = seen.record
         if record.label and seen.mask is not None and not seen.mask.any():  # too small to survive the resize
@@ -125,8 +126,8 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
         row = figures.Row(record.image, record.defect, record.label, seen.label_roi, seen.score, seen.score_roi)
         if level is not None:
             scale = um_per_pixel(record) if um_per_pixel else None
-            rejected = (row.score_roi if has_roi else row.score) > limit
-            row = _with_regions(row, seen, level, min_area, scale, truth_roi, rejected)
+            shown = limits.verdict(row.score_roi if has_roi else row.score) != ACCEPTED
+            row = _with_regions(row, seen, level, min_area, scale, truth_roi, shown)
         rows.append(row)
         if seen.mask is not None:
             histogram = histograms.setdefault(record.defect, PixelHistogram())
@@ -142,11 +143,11 @@ def evaluate(predict, batches, records, *, pool=21, thresholds=None, min_area=1,
     return Evaluation(report, rows)
 
 
-def _with_regions(row, seen, level, min_area, scale, truth, rejected):
+def _with_regions(row, seen, level, min_area, scale, truth, shown):
     """An accepted picture has no regions: its map shows too little. Of the truth, what the map shows is found."""
     amap = seen.cut(seen.anomaly_map)
     labels = label_found(amap, level, min_area)
     row = row._replace(n_regions=0, defects=match(truth, labels, scale) if truth is not None else [])
-    if not rejected:
+    if not shown:
         return row
     return row._replace(n_regions=len(np.unique(labels[labels > 0])), regions=describe(labels, amap, scale))

@@ -17,10 +17,12 @@ class Ranking(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """Shares at one threshold. A part is rejected when its score is above it. None where there is no such part."""
-    accuracy: Optional[float]
-    false_reject_rate: Optional[float]  # of the good
-    miss_rate: Optional[float]          # of the defective
+    """Shares of the verdicts at two thresholds. None where there is no such part."""
+    accuracy: Optional[float]           # neither a false reject nor a miss
+    false_reject_rate: Optional[float]  # of the good: rejected
+    miss_rate: Optional[float]          # of the defective: accepted
+    false_look_rate: Optional[float]    # of the good: to be looked at again
+    found_look_rate: Optional[float]    # of the defective: to be looked at again
 
 
 def rank(scores, labels) -> Ranking:
@@ -70,15 +72,19 @@ def f1_max(ranking) -> Tuple[Optional[float], Optional[float]]:
     return float(f1[best]), float((ranking.score[best] + below) / 2)
 
 
-def decisions(ranking, threshold) -> Decisions:
-    """Accuracy, false rejects and misses when everything above `threshold` is rejected."""
-    above = ranking.score > threshold
+def decisions(ranking, look, reject) -> Decisions:
+    """What becomes of good and defective parts: rejected above `reject`, looked at again above `look`, else accepted."""
+    rejected, accepted = ranking.score > reject, ranking.score <= look
+    between = ~rejected & ~accepted
     good, defective = ranking.good.sum(), ranking.defective.sum()
-    rejected, found = ranking.good[above].sum(), ranking.defective[above].sum()
-    total = good + defective
-    return Decisions(float((good - rejected + found) / total) if total else None,
-                     float(rejected / good) if good else None,
-                     float((defective - found) / defective) if defective else None)
+
+    def share(count, of):
+        return float(count / of) if of else None
+
+    wrong = ranking.good[rejected].sum() + ranking.defective[accepted].sum()
+    return Decisions(share(good + defective - wrong, good + defective),
+                     share(ranking.good[rejected].sum(), good), share(ranking.defective[accepted].sum(), defective),
+                     share(ranking.good[between].sum(), good), share(ranking.defective[between].sum(), defective))
 
 
 def aupro(ranking, regions, n_regions, limit=0.3):

@@ -1,7 +1,8 @@
-"""Where to reject, found on good parts alone: a factory has thousands of those and hardly any defect.
+"""Where to reject and where to look again, found on good parts alone: a factory has thousands, and hardly any defect.
 
-A part is rejected when its score is *above* the threshold. With it comes what the good parts seen can promise: the
-Clopper-Pearson interval of the false-reject rate, the rate at which further good parts will be rejected.
+A part is rejected when its score is *above* the threshold; between a lower one, that of looking again, and this one a
+person decides. With each comes what the good parts seen can promise: the Clopper-Pearson interval of the rate at which
+further good parts will lie above it.
 """
 from typing import NamedTuple, Optional, Tuple, Union
 
@@ -11,7 +12,9 @@ from scipy.stats import beta
 from ..errors import InputError
 from .metrics import Ranking, f1_max
 
-IMAGE_METHOD, PIXEL_METHOD = "max_normal", "quantile:0.999"
+IMAGE_METHOD, PIXEL_METHOD, LOOK_METHOD = "max_normal", "quantile:0.999", "target_fpr:0.1"
+NO_LOOK = "none"  # instead of a method: nothing between good and rejected
+VERDICTS = ACCEPTED, LOOK, REJECTED = "accepted", "look", "rejected"  # served as 0, 1, 2
 
 
 class Threshold(NamedTuple):
@@ -21,6 +24,28 @@ class Threshold(NamedTuple):
     n: int
     above: int
     false_reject_interval: Optional[Tuple[float, float]] = None
+
+
+class Limits(NamedTuple):
+    """Above `reject` a part is rejected; above `look`, which is not higher, it is looked at again."""
+    look: float
+    reject: float
+
+    @classmethod
+    def of(cls, thresholds: dict, inside=False) -> Optional["Limits"]:
+        """Of `calibration.calibrate`'s thresholds; `inside`: those of the score inside the ROI, where there are such.
+
+        Where none was fitted for looking again, both are one. None without any.
+        """
+        end = "_roi" if inside and "image_roi" in thresholds else ""
+        if "image" + end not in thresholds:
+            return None
+        reject = thresholds["image" + end]["value"]
+        return cls(min(reject, thresholds.get("look" + end, {}).get("value", reject)), reject)
+
+    def verdict(self, score: float) -> str:
+        """One of VERDICTS."""
+        return REJECTED if score > self.reject else LOOK if score > self.look else ACCEPTED
 
 
 def parse(text) -> Tuple[str, Union[None, float, str]]:
@@ -41,7 +66,14 @@ def parse(text) -> Tuple[str, Union[None, float, str]]:
                      "1) or best_f1:DIR")
 
 
-def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
+def checked_look(method: str) -> str:
+    """The method of the threshold for looking again; "" is the default. InputError for one that is none."""
+    if method and method != NO_LOOK and parse(method)[0] in ("max_normal", "best_f1"):
+        raise InputError(f"threshold '{method}': expected, for looking again, target_fpr:P, quantile:Q, value:X or none")
+    return method or LOOK_METHOD
+
+
+def fit(ranking: Ranking, method="max_normal", independent=True, most=None) -> Threshold:
     """Threshold from the scores of good samples, or for `best_f1`, of good and defective ones.
 
     `max_normal`: the highest good score. `quantile:Q`: the smallest score with at least a share Q of the good at or
@@ -50,6 +82,7 @@ def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
 
     Args:
       independent: False for pixels: neighbours are not independent samples, so the rate has no such interval.
+      most: the value is at most this one.
 
     Raises: InputError for an unknown method; ValueError where there is nothing to fit on.
     """
@@ -67,6 +100,7 @@ def fit(ranking: Ranking, method="max_normal", independent=True) -> Threshold:
     else:
         share = number if name == "quantile" else 1 - number
         value = score[np.searchsorted(np.cumsum(good), share * n - 1e-9 * n)]  # a share like 0.9 * 10 must count as 9
+    value = value if most is None else min(value, most)
     above = int(good[score > value].sum())
     interval = clopper_pearson(above, int(n)) if independent else None
     return Threshold(float(value), method, int(n), above, interval)

@@ -14,6 +14,7 @@ from ..data.files import BadImage
 from ..data.regions import resized
 from ..evaluation.measure import Least
 from ..evaluation.regions import describe, label_found
+from ..evaluation.thresholds import ACCEPTED, Limits
 from ..model.scoring import anomaly_score
 from . import engines, sources
 from .result import Result, in_file
@@ -43,7 +44,7 @@ class Detector:
 
     Attributes:
       name, image_size (H, W), channels: of the model.
-      threshold: a picture whose score is above it is rejected.
+      limits: `thresholds.Limits`: above which scores a picture is rejected, or looked at again.
       good_scores: of the good pictures that it was fitted on, the lowest first; None where they were not kept.
       station: `options.Station`.
     """
@@ -53,7 +54,7 @@ class Detector:
         model = engine.predictor.model
         self.image_size, self.channels, self.pool = tuple(model.image_size), model.channels, engine.predictor.pool
         kind = "_roi" if engine.inside and "image_roi" in engine.thresholds else ""
-        self.threshold = float(engine.thresholds["image" + kind]["value"])
+        self.limits = Limits.of(engine.thresholds, engine.inside)
         self.good_scores = engine.thresholds["image" + kind].get("good_scores")
         self.level = float(engine.thresholds["pixel" + kind]["value"])
         self.least = Least(self.station.min_area, self.level, self.level) if self.station.min_area > 1 else None
@@ -169,11 +170,11 @@ class Detector:
     def _result(self, one, small, score):
         size = one.pixels.shape[:2]
         known = dict(pixels=one.pixels, size=size, part=one.part, um_per_pixel=self.station.um_per_pixel,
-                     white=one.white, threshold=self.threshold, level=self.level, min_area=self.station.min_area)
+                     white=one.white, limits=self.limits, level=self.level, min_area=self.station.min_area)
         if not (small.min() >= 0 and small.max() <= 1 and 0 <= score <= 1):
             return _result(one.item, reason="the model gives no map of numbers from 0 to 1 for it")
         found = []
-        if score > self.threshold:
+        if self.limits.verdict(score) != ACCEPTED:
             labels = label_found(small, self.level, self.station.min_area)
             um = self.station.um_per_pixel
             found = [in_file(region, small.shape, size, um) for region in describe(labels, small)]

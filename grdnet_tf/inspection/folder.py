@@ -20,16 +20,17 @@ import numpy as np
 
 from ..errors import InputError, printable
 from ..evaluation.regions import label_found
+from ..evaluation.thresholds import LOOK, REJECTED, VERDICTS, Limits
 from ..report import inspection, pictures, shots
 from ..storage import lock, write_text, writing
 from . import drift
-from .result import ACCEPTED, REJECTED, UNREADABLE, Counts, Result
+from .result import UNREADABLE, Counts, Result
 
 LINES, TABLE, PICTURES, PAGE = "predictions.jsonl", "predictions.csv", "pictures", "index.html"
 LOCK = ".grdnet.lock"
-COLUMNS = ("path", "verdict", "score", "threshold", "regions", "boxes", "boxes_um", "largest_um", "reason", "overlay",
+COLUMNS = ("path", "verdict", "score", "threshold", "look", "regions", "boxes", "boxes_um", "largest_um", "reason", "overlay",
            "map")
-DRAWN = {"all": (ACCEPTED, REJECTED), "rejected": (REJECTED,), "none": ()}
+DRAWN = {"all": VERDICTS, "rejected": (LOOK, REJECTED), "none": ()}
 RECENT = 50_000   # scores that the page holds: memory does not grow with the pictures
 GALLERY = 100     # pictures in the page, the highest scores
 PENDING = 16      # pictures that are being drawn
@@ -41,17 +42,17 @@ class Folder:
 
     Args:
       out: the folder; missing, empty, or an earlier one, whose contents are replaced unless `go_on`.
-      pictures: of which an overlay and a map are written: "all", "rejected", "none".
+      pictures: of which an overlay and a map are written: "all", "rejected" (those to look at again too), "none".
       model, source: for the page: what judged, and what.
       command: of the page, (before, after) a threshold that is to be kept; or None.
 
     Raises: InputError for a folder that holds something else, or cannot be written to.
     """
 
-    def __init__(self, out, *, go_on=False, pictures="rejected", model="", source="", threshold=0.5, pool=None,
+    def __init__(self, out, *, go_on=False, pictures="rejected", model="", source="", limits=Limits(0.5, 0.5), pool=None,
                  command=None):
         self.out, self.drawn, self.pool = os.path.abspath(out), DRAWN[pictures], pool or 1
-        self._about = dict(model=model, source=source, threshold=threshold, command=command)
+        self._about = dict(model=model, source=source, threshold=limits.reject, look=limits.look, command=command)
         self.counts, self.known = Counts(), set()
         self._scores, self._reasons, self._best, self._number = deque(maxlen=RECENT), [], [], 0
         self._pending, self._changed, self._written = deque(), True, 0.0
@@ -98,7 +99,7 @@ class Folder:
         if not self._changed or time.monotonic() - self._written < every:
             return
         shown = [entry[2] for entry in sorted(self._best, key=lambda entry: -entry[0])]
-        judged = self.counts.accepted + self.counts.rejected
+        judged = sum(self.counts) - self.counts.unreadable
         summary = inspection.Summary(scores=self._scores, judged=judged, unreadable=self.counts.unreadable,
                                      reasons=self._reasons, **self._about)
         with writing(self.out):
@@ -226,9 +227,10 @@ def _cells(entry):
                          for part in regions if name in part)
 
     largest = max((part["diameter_um"] for part in regions if "diameter_um" in part), default="")
-    score, threshold = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("score", "threshold"))
+    score, threshold, look = ("" if entry.get(name) is None else f"{entry[name]:.7g}"
+                              for name in ("score", "threshold", "look"))
     count = len(regions) if entry["reason"] is None else ""
-    return [printable(entry["path"]), entry["verdict"], score, threshold, count, boxes("box"), boxes("box_um"), largest,
+    return [printable(entry["path"]), entry["verdict"], score, threshold, look, count, boxes("box"), boxes("box_um"), largest,
             entry["reason"] or "", entry["overlay"] or "", entry["map"] or ""]
 
 

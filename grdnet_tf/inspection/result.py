@@ -7,9 +7,10 @@ import numpy as np
 
 from ..data.files import read_picture
 from ..evaluation.regions import Region, equivalent_diameter, label_found
+from ..evaluation.thresholds import REJECTED, Limits
 from ..report import pictures
 
-ACCEPTED, REJECTED, UNREADABLE = "accepted", "rejected", "unreadable"
+UNREADABLE = "unreadable"  # beside the VERDICTS
 
 
 class Result:
@@ -18,9 +19,11 @@ class Result:
     Attributes:
       path: of the file; "video.mp4#12" for the frame 12 of a video, "array#0" for an array.
       name: within the folder that was asked for, with "/"; stamp: time of change in ns and bytes of a watched file.
-      verdict: "accepted", "rejected", or "unreadable", which is never good: `reason` says why.
-      score, threshold: in [0, 1]; the picture is rejected where its score is above. None of what is unreadable.
-      regions: `evaluation.regions.Region`s in pixels of the file, the highest peak first; of rejected pictures only.
+      verdict: "accepted", "look" (a person looks again), "rejected", or "unreadable", which is never good: `reason`
+        says why.
+      score, threshold, look: in [0, 1]; the picture is rejected where its score is above the threshold, looked at again
+        where it is above `look`. None of what is unreadable.
+      regions: `evaluation.regions.Region`s in pixels of the file, the highest peak first; not of accepted pictures.
       um_per_pixel: of the file, or None.
       size: (H, W) of the file, or None.
       small_map: (h, w) float32 in [0, 1], as the model gave it, 0 outside the region of interest; or None.
@@ -29,11 +32,12 @@ class Result:
       level, min_area: what of that map is a region: above the level, so many pixels or more.
     """
 
-    def __init__(self, path, *, name=None, stamp=(0, 0), score=None, threshold=None,
+    def __init__(self, path, *, name=None, stamp=(0, 0), score=None, limits=None,
                  regions: Sequence[Region] = (), reason=None, pixels=None, small_map=None, size=None,
                  um_per_pixel=None, white=0, level=None, min_area=1, part=None):
         self.name, self.stamp = path if name is None else name, stamp
-        self.path, self.score, self.threshold, self.regions = path, score, threshold, list(regions)
+        self.path, self.score, self.regions = path, score, list(regions)
+        self.look, self.threshold = limits or (None, None)
         self.reason, self.small_map, self.size, self.um_per_pixel = reason, small_map, size, um_per_pixel
         self.white, self.level, self.min_area, self._pixels = white, level, min_area, pixels
         self.part = part
@@ -42,7 +46,7 @@ class Result:
     def verdict(self) -> str:
         if self.reason is not None:
             return UNREADABLE
-        return REJECTED if self.score > self.threshold else ACCEPTED
+        return Limits(self.look, self.threshold).verdict(self.score)
 
     @property
     def anomaly_map(self) -> Optional[np.ndarray]:
@@ -60,7 +64,7 @@ class Result:
 
     @property
     def overlay(self) -> Optional[np.ndarray]:
-        """(H, W, 3) uint8 RGB: the picture under the map's colours, the regions outlined in red."""
+        """(H, W, 3) uint8 RGB: the picture under the map's colours, regions outlined in red, in amber to look again."""
         if self.size is None:
             return None
         drawn = pictures.heat(self.image, self.anomaly_map, self.threshold)
@@ -68,7 +72,8 @@ class Result:
             found = (label_found(self.small_map, self.level, self.min_area) > 0).astype(np.uint8)
             found = cv2.resize(found, self.size[::-1], interpolation=cv2.INTER_NEAREST)
             lines, _ = cv2.findContours(found, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(drawn, lines, -1, pictures.RED, max(1, round(max(self.size) / 400)))
+            colour = pictures.RED if self.verdict == REJECTED else pictures.AMBER
+            cv2.drawContours(drawn, lines, -1, colour, max(1, round(max(self.size) / 400)))
         return drawn
 
     def as_dict(self) -> dict:
@@ -76,7 +81,7 @@ class Result:
         regions = [_region(region, self.um_per_pixel) for region in self.regions]
         part = {} if self.part is None else {"part": self.part}
         return {"path": self.path, "verdict": self.verdict, "score": self.score, "threshold": self.threshold,
-                "size": None if self.size is None else list(self.size),
+                "look": self.look, "size": None if self.size is None else list(self.size),
                 "regions": regions, "reason": self.reason, **part}
 
     def show(self):
@@ -145,6 +150,7 @@ def _region(region, um):
 class Counts(NamedTuple):
     """How many pictures had which verdict."""
     accepted: int = 0
+    look: int = 0
     rejected: int = 0
     unreadable: int = 0
 
@@ -153,13 +159,14 @@ class Counts(NamedTuple):
 
     @property
     def words(self) -> str:
-        """"12 pictures: 10 accepted, 2 rejected"."""
+        """"12 pictures: 9 accepted, 2 rejected, 1 to look at again"."""
         parts = [f"{self.accepted} accepted", f"{self.rejected} rejected"]
+        parts += [f"{self.look} to look at again"] * bool(self.look)
         parts += [f"{self.unreadable} unreadable"] * bool(self.unreadable)
         n = sum(self)
         return f"{n} picture{'' if n == 1 else 's'}: " + ", ".join(parts)
 
     @property
     def status(self) -> int:
-        """Exit status: 0 all are good, 3 some are not, or could not be judged."""
-        return 3 if self.rejected or self.unreadable else 0
+        """Exit status: 0 all are good; 3 some are not, or could not be judged; 5 none of those, but some to look at."""
+        return 3 if self.rejected or self.unreadable else 5 if self.look else 0

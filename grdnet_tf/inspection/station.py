@@ -92,7 +92,7 @@ def thresholds(run: str, config, model, size: Optional[Tuple[int, int]] = None) 
     sized = model if as_trained else folding.inference_half(model, size)
     predictor = Predictor(sized, tiles=config.station.tiles, white=config.data.white)
     methods = calibration.methods(run, weights)  # what was asked for under other settings holds under these
-    found = calibration.fit(predictor, dict.fromkeys(methods, (good.records, good.words)), *methods,
+    found = calibration.fit(predictor, dict.fromkeys(methods[:2], (good.records, good.words)), *methods,
                             min_area=config.station.min_area)
     if as_trained and good.keep:
         calibration.keep(run, found, weights, good.sha256, under)

@@ -66,10 +66,10 @@ def score_axis(good, defective, threshold=None) -> float:
     return float(step * np.ceil(high / step * 1.0001))
 
 
-def score_histogram(good, defective, threshold=None, bins=60) -> str:
+def score_histogram(good, defective, threshold=None, look=None, bins=60) -> str:
     """Scores in [0, 1] of good (upwards) and defective (downwards) images, and the threshold as a line.
 
-    `defective` None: nobody knows which are, all of them point upwards.
+    `defective` None: nobody knows which are, all of them point upwards. `look`: the threshold of looking again.
 
     Each half is scaled to its own highest bar: what counts is where they overlap, not how many there are. The line
     "tried" is a threshold that is tried in the page. Above it stands the legend.
@@ -100,6 +100,10 @@ def score_histogram(good, defective, threshold=None, bins=60) -> str:
         at = plot.x(threshold / high)
         parts.append(_line("threshold", at, plot.top, at, plot.y(0)))
         words.append(("threshold", f"threshold {threshold:.4g}, stored"))
+    if look is not None and look < threshold:
+        at = plot.x(look / high)
+        parts.append(_line("look-line", at, plot.top, at, plot.y(0)))
+        words.append(("look", f"look again from {look:.4g}"))
     parts += ['<g class="tried">', _line("tried-line", 0, plot.top, 0, plot.y(0)), "</g>"]
     legend = "".join(f'<span><i class="of-{name}"></i>{text}</span> ' for name, text in words)
     return (f'<p class="legend small">{legend}<span class="tried"><i class="of-tried"></i>tried here</span></p>'

@@ -9,7 +9,7 @@ import numpy as np
 from . import charts, page
 
 SECTION = os.path.join(page.HERE, "inspection_section.html")
-DECISIONS = {"reject": "rejected", "accept": "accepted"}
+DECISIONS = {"reject": "rejected", "look": "look again", "accept": "accepted"}
 NAMED = 50  # unreadable files that the page names
 
 
@@ -31,6 +31,7 @@ class Summary(NamedTuple):
     model: str
     source: str
     threshold: float
+    look: float
     scores: Sequence[float]
     judged: int
     unreadable: int
@@ -44,7 +45,7 @@ def build(summary: Summary, shown: Sequence[Shown]) -> str:
     scores = np.asarray(summary.scores, float)
     images = [{"name": one.name, "type": one.group, "label": None, "label_roi": None, "score": one.score,
                "score_roi": one.score, "n_regions": one.n_regions, **one.shot} for one in shown]
-    data = {"reading": "", "types": groups, "images": images, "thresholds": {"image": summary.threshold},
+    data = {"reading": "", "types": groups, "images": images, "thresholds": {"image": summary.threshold, "look": summary.look},
             "rows": [[score, score, None, None, 0] for score in scores.round(6).tolist()],
             "intervals": {}, **page.colours(), "command": list(summary.command or ("", ""))}
     missing = summary.judged - len(scores)
@@ -61,7 +62,7 @@ def build(summary: Summary, shown: Sequence[Shown]) -> str:
 def _section(summary, scores):
     return page.fill(SECTION, {
         "high": f"{charts.score_axis(scores, (), summary.threshold):.9g}", "judged": str(len(scores)),
-        "threshold": page.threshold(charts.score_histogram(scores, None, summary.threshold), summary.command),
+        "threshold": page.threshold(charts.score_histogram(scores, None, summary.threshold, summary.look), summary.command),
         "unreadable": _unreadable(summary)})
 
 

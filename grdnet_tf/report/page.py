@@ -20,7 +20,8 @@ READINGS = {"": "Whole image", "_roi": "Inside the ROI", "_roi_unmasked": "Insid
 FIGURES = (("image_auroc", "image AUROC"), ("image_ap", "image AP"), ("image_f1_max", "image F1 max"),
            ("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("pixel_f1_max", "pixel F1 max"),
            ("aupro", "AUPRO, FPR ≤ 0.3"), ("aupro_05", "AUPRO, FPR ≤ 0.05"))
-DECISIONS = {"wrong": "misses and false alarms", "miss": "misses", "alarm": "false alarms", "right": "right decisions"}
+DECISIONS = {"wrong": "misses and false alarms", "miss": "misses", "alarm": "false alarms", "look": "look again",
+             "right": "right decisions"}
 
 
 def build(evaluation, embedded) -> str:
@@ -172,21 +173,26 @@ def _section(report, rows, reading):
     return fill(os.path.join(HERE, "report_section.html"), {
         "reading": reading, "name": READINGS[reading], "good": str(len(good)), "bad": str(len(bad)),
         "high": f"{charts.score_axis(good, bad, level):.9g}",
-        "threshold": threshold(charts.score_histogram(good, bad, level), _command(report)),
+        "threshold": threshold(charts.score_histogram(good, bad, level, report["look" + reading]), _command(report)),
         "stored": _stored(report, reading), "figures": _figures(report, reading), "charts": drawn,
         "types": _types(report, reading)})
 
 
 def _stored(report, reading):
     """Where the stored threshold comes from, and what it promises."""
-    entry = report["thresholds"].get("image_roi" if reading == "_roi" else "image")
-    if entry is None:
+    end = "_roi" if reading == "_roi" else ""
+    if "image" + end not in report["thresholds"]:
         return escape(report["absent"].get("threshold", ""))
+    return " ".join(_promise(words, report["thresholds"][name + end]) for name, words in
+                    (("image", "Rejected above"), ("look", "Looked at again above")) if name + end in report["thresholds"])
+
+
+def _promise(words, entry):
+    """Where one threshold comes from, and the share of further good parts above it."""
     interval = entry["false_reject_interval"]
-    promise = (f"; {entry['above']} of {entry['n']} good are above it, so the false-reject rate lies between "
-               f"{interval[0]:.1%} and {interval[1]:.1%} (95 %)") if interval else ""
-    return (f"Stored threshold {entry['value']:.4g} by {escape(entry['method'])} on "
-            f"{escape(entry['fitted_on'])}{promise}.")
+    promise = (f"; {entry['above']} of {entry['n']} good are above it, so {interval[0]:.1%} to {interval[1]:.1%} of "
+               "all good will be (95 %)") if interval else ""
+    return f"{words} {entry['value']:.4g}, by {escape(entry['method'])} on {escape(entry['fitted_on'])}{promise}."
 
 
 def _figures(report, reading):

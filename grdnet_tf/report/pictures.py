@@ -3,8 +3,10 @@ import cv2
 import numpy as np
 
 from ..evaluation.regions import label_found
+from ..evaluation.thresholds import ACCEPTED
 
 BLUE, ORANGE, RED = (40, 90, 255), (255, 150, 0), (235, 20, 20)  # ROI, ground truth, found: RGB
+AMBER = (201, 143, 0)  # found, to look at again
 IMAGE_SHARE = 0.55  # of the picture where the served overlay's colours lie over it
 MIDDLE = 0.5        # what stands in for a threshold where there is none
 _INK, _PAPER, _BAR, _STEPS = (60, 60, 60), 255, 22, 64
@@ -44,17 +46,17 @@ def smoothed(values, pool):
     return sums(values) / sums(np.ones_like(values))
 
 
-def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, level=None):
+def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, limits=None):
     """(H, W, 3) uint8 RGB sheet of 2 x 4 panels of an `evaluation.Seen`; map and regions are cut by the ROI it has.
 
     Args:
       smooth: (H, W), the map after the average over pool x pool pixels that the score is the maximum of.
       threshold: pixels above it, in regions of `min_area` or more, count as found; None draws no regions.
       side: length of a panel's longer side.
-      level: the threshold of the score. Regions are shown only where it rejects the image; None shows them always.
+      limits: `thresholds.Limits` of the score. Regions are not shown where they accept the image; None shows them always.
     """
     amap, image = seen.cut(seen.anomaly_map), to_rgb(seen.image)
-    rejected = level is None or smooth.max() > level
+    rejected = limits is None or limits.verdict(smooth.max()) != ACCEPTED
     found = label_found(amap, threshold, min_area) if threshold is not None and rejected else np.zeros(amap.shape, int)
     nothing = np.zeros_like(image)
     redrawn = nothing if seen.reconstruction is None else to_rgb(seen.reconstruction)
@@ -64,7 +66,7 @@ def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, level=Non
               ("ground truth" if seen.mask is not None else "ground truth: unknown", truth),
               ("overlay", _outlines(image, seen, found > 0, side)),
               ("anomaly map", to_rgb(amap[..., None])), ("anomaly map over image", heat(image, amap, threshold)),
-              (f"pooled {pool} x {pool}, max {smooth.max():.3g}", heat(image, smooth, level)),
+              (f"pooled {pool} x {pool}, max {smooth.max():.3g}", heat(image, smooth, limits and limits.reject)),
               (regions if threshold is not None else "regions: no threshold", _coloured(found))]
     cells = [_titled(_fit(panel, side), title) for title, panel in panels]
     return np.vstack([np.hstack(cells[:4]), np.hstack(cells[4:])])

@@ -11,6 +11,7 @@ import cv2
 
 from ..console import aligned
 from ..errors import InputError
+from ..evaluation.thresholds import Limits
 from ..storage import aside, lock, sync, sync_tree, write_json, write_text, writing
 from . import page, shots
 
@@ -18,7 +19,8 @@ REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.
 PICTURES = "pictures"
 LONGEST = 255  # bytes of a file's name that file systems take
 COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
-           ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("accuracy", "accuracy"), ("misses", "miss_rate"))
+           ("pixel AP", "pixel_ap"), ("AUPRO", "aupro"), ("false rejects", "false_reject_rate"), ("misses", "miss_rate"),
+           ("look again", "found_look_rate"))
 
 
 def check_target(folder: str) -> None:
@@ -68,16 +70,18 @@ def restore(folder: str) -> None:
 
 
 def predictions(evaluation, pictures) -> str:
-    """One CSV row an image. `decision`: rejected where the score exceeds its threshold, empty without a threshold."""
+    """One CSV row an image. `decision`: one of `thresholds.VERDICTS`, empty without a threshold."""
     thresholds = evaluation.report["thresholds"]
+    limits, limits_roi = (Limits.of(thresholds, inside) for inside in (False, True))
+    limits_roi = limits_roi if "image_roi" in thresholds else None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "defect", "score", "decision", "label_roi", "score_roi", "decision_roi",
                      "regions", "picture"])
     for row in evaluation.rows:
         writer.writerow([row.path, row.label, row.defect,
-                         f"{row.score:.7g}", decide(row.score, thresholds.get("image")), row.label_roi,
-                         f"{row.score_roi:.7g}", decide(row.score_roi, thresholds.get("image_roi")),
+                         f"{row.score:.7g}", decide(row.score, limits), row.label_roi,
+                         f"{row.score_roi:.7g}", decide(row.score_roi, limits_roi),
                          "" if row.n_regions is None else row.n_regions, pictures.get(row.path, "")])
     return text.getvalue()
 
@@ -96,10 +100,8 @@ def regions(rows) -> str:
     return text.getvalue()
 
 
-def decide(score, threshold):
-    if threshold is None:
-        return ""
-    return "rejected" if score > threshold["value"] else "accepted"
+def decide(score, limits):
+    return "" if limits is None else limits.verdict(score)
 
 
 def most_telling(rows, records, limit, thresholds):

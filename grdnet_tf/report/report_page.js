@@ -21,6 +21,11 @@ function stored() {
   return value === undefined ? null : value;
 }
 const level = () => state.level === "" ? stored() : Number(state.level);
+// Above this one, up to the level, a person looks again. It is never the higher of the two.
+function look() {
+  const value = data.thresholds[state.reading === "_roi" && data.thresholds.look_roi !== undefined ? "look_roi" : "look"];
+  return value === undefined || level() === null ? level() : Math.min(value, level());
+}
 const short = value => String(Number(value.toPrecision(4)));
 const percent = (k, n) => n ? `${(100 * k / n).toFixed(1)} %` : "–";
 
@@ -29,11 +34,13 @@ function read(score, scoreRoi, label, labelRoi) {
   return [state.reading === "_roi" ? scoreRoi : score, state.reading ? labelRoi : label];
 }
 function counts() {
-  const limit = level(), found = {good: 0, bad: 0, rejected: 0, missed: 0, types: data.types.map(() => [0, 0])};
+  const limit = level(), lower = look(), found = {good: 0, bad: 0, rejected: 0, missed: 0, goodLook: 0, badLook: 0,
+                                                 types: data.types.map(() => [0, 0])};
   for (const [score, scoreRoi, label, labelRoi, type] of data.rows) {
     const [value, bad] = read(score, scoreRoi, label, labelRoi);
-    const wrong = limit !== null && (bad ? value <= limit : value > limit);
+    const wrong = limit !== null && (bad ? value <= lower : value > limit);
     found[bad ? "bad" : "good"] += 1;
+    if (limit !== null && value > lower && value <= limit) found[bad ? "badLook" : "goodLook"] += 1;
     if (wrong) found[bad ? "missed" : "rejected"] += 1;
     found.types[type][0] += wrong ? 1 : 0;
     found.types[type][1] += 1;
@@ -45,8 +52,7 @@ function drawLevel() {
   const part = section(), limit = level(), at = stored(), high = Number(part.dataset.high), found = counts();
   const known = limit !== null, tried = known && limit !== at;
   const say = (name, text) => {  // pictures without labels have fewer places to say it
-    const spot = part.querySelector(`[data-live="${name}"]`);
-    if (spot) spot.textContent = text;
+    for (const spot of part.querySelectorAll(`[data-live="${name}"]`)) spot.textContent = text;
   };
   for (const [name, k, n] of [["rejected", found.rejected, found.good], ["missed", found.missed, found.bad]]) {
     const [low, up] = known && data.intervals[n] ? data.intervals[n].map(ends => (100 * ends[k]).toFixed(1)) : [];
@@ -54,8 +60,9 @@ function drawLevel() {
     say(`${name}-share`, known ? percent(k, n) : "–");
     say(`${name}-interval`, known && n ? `(95 %: ${low} to ${up} %)` : "");
   }
-  const cells = {"good-accepted": found.good - found.rejected, "good-rejected": found.rejected,
-                 "bad-accepted": found.missed, "bad-rejected": found.bad - found.missed};
+  const cells = {"good-accepted": found.good - found.rejected - found.goodLook, "good-look": found.goodLook,
+                 "good-rejected": found.rejected, "bad-accepted": found.missed, "bad-look": found.badLook,
+                 "bad-rejected": found.bad - found.missed - found.badLook, "all-look": found.goodLook + found.badLook};
   for (const [name, count] of Object.entries(cells)) say(name, known ? String(count) : "–");
   const all = found.good + found.bad, wrong = found.rejected + found.missed;
   say("accuracy", known ? percent(all - wrong, all) : "–");
@@ -71,8 +78,9 @@ function drawLevel() {
                       `${found.missed} of ${found.bad} defective missed` : "no threshold");
   if (document.activeElement !== box) box.value = known ? short(limit) : "";
   part.querySelector(".restore").disabled = state.level === "";
-  place(part, known ? {score: limit / high, tried, fpr: found.rejected / found.good, tpr: 1 - found.missed / found.bad,
-                       precision: (found.bad - found.missed) / (found.bad - found.missed + found.rejected)} : {});
+  const caught = cells["bad-rejected"];  // the curves know one threshold, that of rejecting
+  place(part, known ? {score: limit / high, tried, fpr: found.rejected / found.good, tpr: caught / found.bad,
+                       precision: caught / (caught + found.rejected)} : {});
   const raw = data.thresholds.pixel_roi !== undefined ? data.thresholds.pixel_roi : data.thresholds.pixel;
   colour("pooled", known ? limit : data.middle);
   colour("raw", raw === undefined ? (known ? limit : data.middle) : raw);
@@ -112,12 +120,12 @@ function gradient() {
 // Of an image in the chosen reading: its score, whether it counts as defective, and how wrong the decision is.
 function judged(image) {
   const [score, bad] = read(image.score, image.score_roi, image.label, image.label_roi), limit = level();
-  const rejected = limit !== null && score > limit;
-  const outcome = limit === null ? "undecided" : bad === null ? rejected ? "reject" : "accept"
+  const rejected = limit !== null && score > limit, again = limit !== null && !rejected && score > look();
+  const outcome = limit === null ? "undecided" : again ? "look" : bad === null ? rejected ? "reject" : "accept"
     : bad && !rejected ? "miss" : !bad && rejected ? "alarm" : "right";
-  return {score, bad, rejected, outcome, wrongness: (bad ? -1 : 1) * (score - (limit === null ? data.middle : limit))};
+  return {score, bad, rejected, again, outcome, wrongness: (bad ? -1 : 1) * (score - (limit === null ? data.middle : limit))};
 }
-const WORDS = {miss: "missed", alarm: "false alarm", undecided: "no threshold", reject: "rejected", accept: "accepted"};
+const WORDS = {look: "look again", miss: "missed", alarm: "false alarm", undecided: "no threshold", reject: "rejected", accept: "accepted"};
 const ORDERS = {worst: (a, b) => judged(b).wrongness - judged(a).wrongness,
                 high: (a, b) => judged(b).score - judged(a).score,
                 low: (a, b) => judged(a).score - judged(b).score, name: (a, b) => a.name < b.name ? -1 : 1};
@@ -203,7 +211,7 @@ function attempt(value, sorted) {  // a threshold of four digits, as the command
 function enlarge(i) {
   if (i < 0 || i >= visible.length) return;
   open = i;
-  const image = visible[i], found = judged(image), n = found.rejected ? image.n_regions : null;
+  const image = visible[i], found = judged(image), n = found.rejected || found.again ? image.n_regions : null;
   const regions = n === null ? "" : ` · ${n} region${n === 1 ? "" : "s"}`;
   $("caption").textContent = `${image.name} · ${words(image)} · score ${found.score.toPrecision(3)}${regions}`;
   const stages = $("large").querySelectorAll(".stage");

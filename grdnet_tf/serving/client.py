@@ -8,7 +8,7 @@ One file to copy: it needs the standard library and `requests` for REST or `grpc
 
     client = RestClient("http://localhost:8501", "vials")        # or GrpcClient("localhost:8500", "vials")
     found = client.inspect([open("part.png", "rb").read()])      # PNG, JPEG, BMP of any size
-    found["score"], found["is_anomalous"], found["valid"]        # lists, one entry a picture
+    found["score"], found["verdict"], found["valid"]             # lists, one entry a picture
 
     client.predict({"images": array}, "score")                   # a NumPy array (N, H, W, C) float32 in [0, 1]
 
@@ -32,12 +32,13 @@ import sys
 import time
 import urllib.parse
 
-BRIEF = ("score", "is_anomalous", "valid")  # without the map, which is most of an answer
+BRIEF = ("score", "is_anomalous", "verdict", "valid")  # without the map, which is most of an answer
 DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 5: "DT_INT16", 6: "DT_INT8", 7: "DT_STRING",
           9: "DT_INT64", 10: "DT_BOOL", 17: "DT_UINT16", 22: "DT_UINT32", 23: "DT_UINT64"}
 # The same as a memoryview names them.
 FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
 STRING = 7
+DECISIONS = "good", "look again", "DEFECT"  # by verdict
 LARGEST = 1 << 28  # bytes of an answer; more is not read
 CELLS = 1 << 21    # numbers and lists that a short answer may unfold to: equal values are sent once
 RANK = 8           # dimensions of a tensor
@@ -77,10 +78,11 @@ class Client(abc.ABC):
         self.address, self.model, self.version, self.timeout = address, model, version, timeout
 
     def inspect(self, pictures, regions=None, overlay=False):
-        """{"score", "is_anomalous", "valid"} of `pictures`, a list of the bytes of PNG, JPEG or BMP files.
+        """{"score", "is_anomalous", "verdict", "valid"} of `pictures`, a list of the bytes of PNG, JPEG or BMP files.
 
+        verdict: 0 good, 1 look again, 2 reject; is_anomalous: 1 where it is 2.
         `regions`: the bytes of one PNG a picture, in which a pixel above 0 counts. `overlay`: also "overlay_bytes", PNG
-        pictures under their anomaly map. A file that cannot be decoded has valid 0 and is_anomalous 1.
+        pictures under their anomaly map. A file that cannot be decoded has valid 0 and verdict 2.
 
         Raises: ServingError, also for a score outside [0, 1] and a decision that is not 0 or 1; ValueError.
         """
@@ -101,6 +103,8 @@ class Client(abc.ABC):
                     raise self._failed("predict", f"{name} of a picture is {value!r:.40}, which no export gives")
         if not all(valid or bad for valid, bad in zip(found["valid"], found["is_anomalous"])):
             raise self._failed("predict", "a picture that is not valid is not anomalous either, which no export gives")
+        if any((verdict == 2) != bad for verdict, bad in zip(found["verdict"], found["is_anomalous"])):
+            raise self._failed("predict", "verdict and is_anomalous disagree, which no export gives")
         return found
 
     @abc.abstractmethod
@@ -146,6 +150,7 @@ def _files(contents):
 
 SENSIBLE = {"score": lambda value: type(value) in (int, float) and -1e-3 <= value <= 1.001,  # NaN is not
             "is_anomalous": lambda value: type(value) in (int, bool) and value in (0, 1),
+            "verdict": lambda value: type(value) is int and value in (0, 1, 2),
             "valid": lambda value: type(value) in (int, bool) and value in (0, 1),
             "overlay_bytes": lambda value: isinstance(value, bytes) and value.startswith(PNG)}
 
@@ -669,7 +674,7 @@ def _report(client, files, roi, overlay, drift=None):
     found = client.inspect([_read(file) for file in files], regions, bool(overlay))
     overlays = overlay_names(files) if overlay else ()
     for i, file in enumerate(files):
-        decision = ("DEFECT" if found["is_anomalous"][i] else "good") if found["valid"][i] else "INVALID"
+        decision = DECISIONS[found["verdict"][i]] if found["valid"][i] else "INVALID"
         print(f"{found['score'][i]:.6f} {decision:10} {file}")
         if overlay:
             os.makedirs(overlay, exist_ok=True)

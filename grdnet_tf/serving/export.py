@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
+from ..evaluation.thresholds import Limits
 from ..model.grdnet import GRDNet
 from ..model.weights import network_arrays
 from . import folding, publish, selftest, server_files, warmup
@@ -76,7 +77,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 
     def write_beside():
         server_files.write_server_files(out, name, server_files.Description(
-            version, half.image_size, half.channels, thresholds["image"]["value"], options.batch_sizes, tf.__version__,
+            version, half.image_size, half.channels, Limits.of(thresholds), options.batch_sizes, tf.__version__,
             tuple(engines), options.default))
 
     engines = {engine_name(name, batch): batch for batch in options.batch_sizes if "tftrt" in options.formats}

@@ -139,7 +139,7 @@ Batch transform: the same, a file a request (split type none).
 import base64
 import json
 
-SIGNATURE = "serve_regions"  # score, is_anomalous, valid, regions: small answers
+SIGNATURE = "serve_regions"  # score, is_anomalous, verdict, valid, regions: small answers
 
 
 def input_handler(data, context):
@@ -180,6 +180,7 @@ input [ {{ name: "images" data_type: TYPE_FP32 dims: [ {height}, {width}, {chann
 output [
   {{ name: "score" data_type: TYPE_FP32 dims: [ 1 ] reshape {{ shape: [ ] }} }},
   {{ name: "is_anomalous" data_type: TYPE_INT32 dims: [ 1 ] reshape {{ shape: [ ] }} }},
+  {{ name: "verdict" data_type: TYPE_INT32 dims: [ 1 ] reshape {{ shape: [ ] }} }},
   {{ name: "anomaly_map" data_type: TYPE_FP32 dims: [ {height}, {width}, 1 ] }}
 ]
 dynamic_batching {{ max_queue_delay_microseconds: 1000 }}

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ..console import watched
 from ..errors import ExportStopped
 from ..evaluation.regions import counted
+from ..evaluation.thresholds import VERDICTS, Limits
 from ..model.scoring import anomaly_score
 from ..report.pictures import IMAGE_SHARE, jet, to_rgb
 from .found_regions import ROWS as MOST
@@ -93,7 +94,7 @@ def check(folder: str, model, thresholds, signatures, station=Station()) -> dict
             for output, value in found.items():
                 _compare(f"{output} of {name}", output, value, expected, rows, pictures, worst)
         refused = _call(session, "serve_bytes", {"image_bytes": np.array([b"no picture"], object)})
-        if refused["valid"][0] or not refused["is_anomalous"][0]:
+        if refused["valid"][0] or not refused["is_anomalous"][0] or refused["verdict"][0] != 2:
             raise ExportStopped("self-test: serve_bytes takes a file that is no picture for a good part")
     return worst
 
@@ -139,7 +140,7 @@ def encode(pixels) -> bytes:
 
 def _expected(model, pictures, roi, thresholds, min_area):
     end = "_roi" if roi is not None and "image_roi" in thresholds else ""
-    value = thresholds["image" + end]["value"]
+    limits = Limits.of(thresholds, roi is not None)
     with tf.device("CPU:0"):
         found = model(tf.constant(pictures / np.float32(255)), roi=roi)
         score = found.score.numpy()
@@ -147,14 +148,14 @@ def _expected(model, pictures, roi, thresholds, min_area):
             level = thresholds["pixel" + end]["value"]
             kept = [counted(one, level, min_area) for one in found.anomaly_map.numpy()[..., 0]]
             score = anomaly_score(np.stack(kept)[..., None], model.score_pool).numpy()
-    amap, rejected = found.anomaly_map.numpy(), score > value
+    amap, verdict = found.anomaly_map.numpy(), np.array([VERDICTS.index(limits.verdict(one)) for one in score])
     level = thresholds.get("pixel" + end, thresholds.get("pixel", thresholds["image"]))["value"]
-    peaks = np.where(rejected, amap.max((1, 2, 3)), 0.0)
+    peaks = np.where(verdict > 0, amap.max((1, 2, 3)), 0.0)
     outputs = {"score": score, "anomaly_map": amap, "valid": np.ones(len(score), np.int32),
-               "is_anomalous": rejected.astype(np.int32), "regions": np.where(peaks > level, peaks, 0.0)}
+               "is_anomalous": (verdict == 2).astype(np.int32), "verdict": verdict.astype(np.int32), "regions": np.where(peaks > level, peaks, 0.0)}
     if found.reconstruction is not None:
         outputs["reconstruction"] = found.reconstruction.numpy()
-    near = np.abs(score - value) <= TOLERANCE
+    near = np.any([np.abs(score - limit) <= TOLERANCE for limit in limits], axis=0)
     return Expected(outputs, near, (np.abs(peaks - level) <= TOLERANCE) | near | (min_area > 1))
 
 

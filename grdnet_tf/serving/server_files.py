@@ -13,6 +13,7 @@ from typing import NamedTuple, Sequence, Tuple
 import yaml
 
 from ..errors import InputError
+from ..evaluation.thresholds import Limits
 from ..storage import lock, write_text, writing
 from .names import DEFAULT, TENSORS
 from .server_readme import ENGINES, README
@@ -31,7 +32,7 @@ class Description(NamedTuple):
     version: int
     image_size: Tuple[int, int]  # (H, W) of the tensors; files are resized to it
     channels: int
-    threshold: float             # a score above it is anomalous
+    limits: Limits               # above which scores a picture is rejected, or looked at again
     batch_sizes: Sequence[int]   # of the static signatures
     tensorflow: str              # version that wrote the export: the server must be as new
     engines: Sequence[str] = ()  # models of its TensorRT engines
@@ -64,7 +65,8 @@ def _write(folder, model_name, description, models):
     height, width = description.image_size
     write_text(os.path.join(folder, "README.md"), README.format(
         model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
-        channels=description.channels, threshold=f"{description.threshold:.6g}", tensorflow=description.tensorflow,
+        channels=description.channels, threshold=f"{description.limits.reject:.6g}",
+        look=look_words(description.limits), tensorflow=description.tensorflow,
         image=docker_image(description.tensorflow),
         tensors=TENSORS if description.default != DEFAULT else DEFAULT,
         default="" if description.default == DEFAULT else f"| `{DEFAULT}` | as `{description.default}` | the same |\n",
@@ -72,6 +74,10 @@ def _write(folder, model_name, description, models):
         engines="".join(ENGINES.format(name=name) for name in description.engines)))
     if models is not None:  # last: a server looks for a model as soon as it is named
         write_text(os.path.join(folder, MODELS), models)
+
+
+def look_words(limits):
+    return f", one above {limits.look:.6g} to be looked at again" if limits.look < limits.reject else ""
 
 
 def check(out_dir, model_name, engines=()):

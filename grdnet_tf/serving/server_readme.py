@@ -4,7 +4,7 @@ README = """\
 # Serving `{model}`
 
 Written by `export.py`. The newest version is {version}. Pictures are seen at {height} x {width} with {channels}
-channel(s); a score above {threshold} is anomalous. All commands are for this folder.
+channel(s); a score above {threshold} is anomalous{look}. All commands are for this folder.
 
 ## Start a server
 
@@ -45,7 +45,7 @@ curl -s http://localhost:8501/v1/models/{model}
 curl -s http://localhost:8501/v1/models/{model}/metadata
 ```
 
-One picture file, PNG, JPEG or BMP of any size. A file that cannot be decoded gets `valid` 0 and `is_anomalous` 1:
+One picture file, PNG, JPEG or BMP of any size. A file that cannot be decoded gets `valid` 0 and `verdict` 2:
 
 ```
 printf '{{"signature_name": "serve_bytes_map", "inputs": {{"image_bytes": [{{"b64": "%s"}}]}}}}' \
@@ -60,22 +60,24 @@ python client.py --grpc localhost:8500 --model {model} --overlay pictures part.p
 python client.py --grpc localhost:8500 --model {model} --drift ../{model}/{version}/manifest.json lot7/*.png
 ```
 
-It prints a line a picture: score, `good`, `DEFECT` or `INVALID`. Exit status 1 where one is `INVALID`, 2 after an error.
+It prints a line a picture: score, `good`, `look again`, `DEFECT` or `INVALID`. Exit status 1 where one is `INVALID`, 2 after an error.
 With `--drift` it compares the scores with those of the good pictures in the manifest, in a rolling window: a JSON line when
 they drift, and exit status 4.
 
 | signature | input | output |
 |---|---|---|
-| `{tensors}` | `images` [N, {height}, {width}, {channels}], 0 to 1 | `score`, `is_anomalous`, `anomaly_map` |
+| `{tensors}` | `images` [N, {height}, {width}, {channels}], 0 to 1 | the decision, `anomaly_map` |
 {default}| `serve_uint8` | `images` uint8, 0 to 255 | the same |
-| `score` | `images` float32 | `score`, `is_anomalous` |
-| `serve_bytes` | `image_bytes`, of mixed sizes | `score`, `is_anomalous`, `anomaly_map`, `valid` |
-| `serve_bytes_map` | `image_bytes` | `score`, `is_anomalous`, `valid`, `overlay_bytes` (PNG) |
-| `serve_regions` | `image_bytes` | `score`, `is_anomalous`, `valid`, `regions` [N, 16, 6] |
-| `serve_reconstruction` | `images` float32 | `score`, `is_anomalous`, `reconstruction` (not of methods without one) |
+| `score` | `images` float32 | the decision |
+| `serve_bytes` | `image_bytes`, of mixed sizes | the decision, `anomaly_map`, `valid` |
+| `serve_bytes_map` | `image_bytes` | the decision, `valid`, `overlay_bytes` (PNG) |
+| `serve_regions` | `image_bytes` | the decision, `valid`, `regions` [N, 16, 6] |
+| `serve_reconstruction` | `images` float32 | the decision, `reconstruction` (not of methods without one) |
 | `serve_roi` | `images`, `roi` [N, {height}, {width}, 1] | as `serve_bytes`, inside the region |
 | `serve_bytes_roi` | `image_bytes`, `roi_bytes` (PNG) | the same |
 | {static} | `images` float32, exactly so many | as `{tensors}` |
+
+The decision is three outputs: `score`; `verdict`, 0 good, 1 to look at again, 2 rejected; `is_anomalous`, 1 where that is 2.
 
 A row of `regions` is top, left, bottom, right as shares of the picture, area in pixels of the map, peak; the highest
 peak first, 0 where there are no more.

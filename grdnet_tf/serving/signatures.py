@@ -1,23 +1,25 @@
 """What a server can ask an exported model: each signature's inputs and outputs, and the SavedModel that holds them.
 
-    serving_default   images (N, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map
+    serving_default   images (N, H, W, C) float32 [0, 1]   -> the decision, anomaly_map
     serve_uint8       images (N, H, W, C) uint8            -> the same
-    score             images (N, H, W, C) float32 [0, 1]   -> score, is_anomalous
-    serve_roi         images, roi (N, H, W, 1) float32     -> score, is_anomalous, anomaly_map, valid; 0 outside the ROI
-    serve_bytes       image_bytes (N,) string              -> score, is_anomalous, anomaly_map, valid
+    score             images (N, H, W, C) float32 [0, 1]   -> the decision
+    serve_roi         images, roi (N, H, W, 1) float32     -> the decision, anomaly_map, valid; 0 outside the ROI
+    serve_bytes       image_bytes (N,) string              -> the decision, anomaly_map, valid
     serve_bytes_roi   image_bytes, roi_bytes (N,) string   -> the same, 0 outside the ROI
-    serve_bytes_map   image_bytes (N,) string              -> score, is_anomalous, valid, overlay_bytes (N,) string: PNG
-    serve_regions     image_bytes (N,) string              -> score, is_anomalous, valid, regions (N, 16, 6) float32
-    serve_reconstruction  images (N, H, W, C) float32 [0, 1]  -> score, is_anomalous, reconstruction (N, H, W, C)
-    static_b<n>       images (n, H, W, C) float32 [0, 1]   -> score, is_anomalous, anomaly_map; of fixed shape: TensorRT
+    serve_bytes_map   image_bytes (N,) string              -> the decision, valid, overlay_bytes (N,) string: PNG
+    serve_regions     image_bytes (N,) string              -> the decision, valid, regions (N, 16, 6) float32
+    serve_reconstruction  images (N, H, W, C) float32 [0, 1]  -> the decision, reconstruction (N, H, W, C)
+    static_b<n>       images (n, H, W, C) float32 [0, 1]   -> the decision, anomaly_map; of fixed shape: TensorRT
 
 A server that knows one signature only calls serving_default: any of the others can stand there too (`default`); then
 what is described above under that name is serve_float. Methods without a reconstruction have no serve_reconstruction.
-regions: see `found_regions.rows`; of rejected pictures only.
+regions: see `found_regions.rows`; not of accepted pictures.
 
-score (N,) float32, anomaly_map (N, H, W, 1) float32, both in [0, 1]; is_anomalous and valid (N,) int32 of 0 or 1.
-is_anomalous is 1 where the score is above the threshold. What is no picture, pixels that are not finite or outside
-[0, 1], an empty ROI, has valid 0, is_anomalous 1, score 1 and a map of ones, and does not touch the other rows.
+The decision: score (N,) float32, is_anomalous and verdict (N,) int32. is_anomalous is 1 where the score is above the
+threshold, verdict then 2; it is 1 where a person should look again, 0 where the picture is accepted. anomaly_map
+(N, H, W, 1) float32, like score in [0, 1]; valid (N,) int32 of 0 or 1. What is no picture, pixels that are not finite or
+outside [0, 1], an empty ROI, has valid 0, is_anomalous 1, verdict 2, score 1 and a map of ones, and does not touch the
+other rows.
 """
 import contextlib
 import io
@@ -29,6 +31,7 @@ import tensorflow as tf
 from ..compat import keras
 from ..data.decoding import decode_or_nan, region_or_nan
 from ..data.files import MAX_PIXELS
+from ..evaluation.thresholds import Limits
 from ..model.scoring import anomaly_score
 from ..model.stepped import SteppedModel
 from ..report.pictures import IMAGE_SHARE, jet
@@ -56,7 +59,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
     """{name: Signature} of `model`, a `folding.inference_half`, at its own picture size.
 
     Args:
-      thresholds: as `calibration.calibrate` gives them; "image" decides, with a ROI "image_roi" where there is one.
+      thresholds: as `calibration.calibrate` gives them; "image" and "look" decide, with a ROI those of it.
       batch_sizes: of the static signatures.
       max_pixels: a picture whose header claims more is not decoded.
       white: the value of a pixel of a file that counts as white, 0: the full range of its depth.
@@ -64,8 +67,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
       default: of MAY_BE_DEFAULT, which one serving_default is.
     """
     height, width, channels = size = (*model.image_size, model.channels)
-    plain = decision_threshold(thresholds["image"]["value"])
-    inside = decision_threshold(thresholds.get("image_roi", thresholds["image"])["value"])
+    plain, inside = (Limits(*map(decision_threshold, Limits.of(thresholds, cut))) for cut in (False, True))
 
     levels = [thresholds.get(name, {}).get("value") for name in ("pixel", "pixel_roi")]
     small = small_roi = None
@@ -79,7 +81,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         return _detect(model, images, inside, roi, small_roi)
 
     def judged(found):
-        return {name: found[name] for name in ("score", "is_anomalous")}
+        return {name: found[name] for name in ("score", "is_anomalous", "verdict")}
 
     def mapped(found):
         return dict(judged(found), anomaly_map=found["anomaly_map"])
@@ -124,8 +126,8 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         found = detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture))
         own = [levels[1]] if station.roi is not None else []
         level = next(value for value in (*own, levels[0], thresholds["image"]["value"]) if value is not None)
-        rejected = tf.reshape(found["is_anomalous"] * found["valid"], (-1, 1, 1, 1))
-        shown = found["anomaly_map"] * tf.cast(rejected, tf.float32)
+        doubtful = tf.reshape(tf.minimum(found["verdict"], 1) * found["valid"], (-1, 1, 1, 1))
+        shown = found["anomaly_map"] * tf.cast(doubtful, tf.float32)
         return dict(judged(found), valid=found["valid"], regions=found_regions.rows(shown, level, station.min_area))
 
     def serve_reconstruction(images):
@@ -172,7 +174,7 @@ def decision_threshold(value: float) -> np.float32:
     return rounded if rounded <= value else np.nextafter(rounded, np.float32(-np.inf))
 
 
-def _detect(model, images, threshold, roi=None, small=None):
+def _detect(model, images, limits, roi=None, small=None):
     """All outputs but overlay and regions. Only ops that TensorRT knows: no "All", "IsFinite" or "LessEqual".
 
     `small` (level, pixels): regions above it of fewer pixels count for nothing in the score.
@@ -188,8 +190,9 @@ def _detect(model, images, threshold, roi=None, small=None):
     if small is not None:
         score = anomaly_score(found_regions.counted(found.anomaly_map, *small), model.score_pool)
     score = tf.where(sound, score, 1.0)
-    told = {"score": score, "is_anomalous": _flag(tf.logical_or(score > threshold, tf.logical_not(sound))),
-            "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
+    rejected, doubtful = (_flag(tf.logical_or(score > limit, tf.logical_not(sound)))
+                          for limit in (limits.reject, limits.look))
+    told = {"score": score, "is_anomalous": rejected, "verdict": rejected + doubtful, "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
     if found.reconstruction is not None:
         told["reconstruction"] = tf.where(_rows(sound), found.reconstruction, 0.0)
     return told

@@ -56,13 +56,14 @@ def test_wrong_scores_are_refused():
 
 
 def test_decisions_by_hand():
-    # Above 0.5: one of three good, one of two defective.
-    found = metrics.decisions(metrics.rank([0.1, 0.5, 0.6, 0.4, 0.9], [0, 0, 0, 1, 1]), 0.5)
-    assert found == pytest.approx((3 / 5, 1 / 3, 1 / 2))
+    # Above 0.5: one of three good, one of two defective. From 0.3 to 0.5 a person looks: at one good, one defective.
+    ranking = metrics.rank([0.1, 0.5, 0.6, 0.4, 0.9], [0, 0, 0, 1, 1])
+    assert metrics.decisions(ranking, 0.5, 0.5) == pytest.approx((3 / 5, 1 / 3, 1 / 2, 0, 0))
+    assert metrics.decisions(ranking, 0.3, 0.5) == pytest.approx((4 / 5, 1 / 3, 0, 1 / 3, 1 / 2))
 
 
 def test_a_score_at_the_threshold_is_accepted():  # so that the highest good score is a threshold that accepts it
-    assert metrics.decisions(metrics.rank([0.5], [0]), 0.5) == (1.0, 0.0, None)
+    assert metrics.decisions(metrics.rank([0.5], [0]), 0.5, 0.5) == (1.0, 0.0, None, 0.0, None)
 
 
 def test_bootstrap_interval_matches_resampling_images():

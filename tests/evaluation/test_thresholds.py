@@ -77,3 +77,26 @@ def test_nothing_to_fit_on_is_refused():
         fit([])
     with pytest.raises(ValueError, match="and defective"):
         fit(SCORES, "best_f1:folder")
+
+
+def test_between_two_thresholds_a_person_looks_again():
+    limits = thresholds.Limits(0.3, 0.5)
+    assert [limits.verdict(score) for score in (0.0, 0.3, 0.30001, 0.5, 0.50001)] == [
+        "accepted", "accepted", "look", "look", "rejected"]
+    kept = {name: {"value": value} for name, value in [("image", 0.5), ("look", 0.3), ("image_roi", 0.2)]}
+    assert thresholds.Limits.of(kept) == (0.3, 0.5)
+    assert thresholds.Limits.of(kept, inside=True) == (0.2, 0.2)  # none was fitted there: two verdicts
+    assert thresholds.Limits.of({"image": {"value": 0.1}, "look": {"value": 0.3}}) == (0.1, 0.1)
+    assert thresholds.Limits.of({}) is None
+
+
+def test_looking_again_is_never_above_rejecting():
+    found = thresholds.fit(rank(SCORES, np.zeros(10)), "target_fpr:0.1", most=0.65)
+    assert (found.value, found.above) == (0.65, 4)
+
+
+@pytest.mark.parametrize("method", ["max_normal", "best_f1:data", "often", "value:2"])
+def test_what_is_no_method_of_looking_again(method):
+    with pytest.raises(InputError, match=f"threshold '{method}'"):
+        thresholds.checked_look(method)
+    assert thresholds.checked_look("") == "target_fpr:0.1" and thresholds.checked_look("none") == "none"

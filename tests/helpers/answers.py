@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n..."
 
 FILES = [b"one", b"two"]
 
-SOUND = {"score": [0.25, 0.75], "is_anomalous": [0, 1], "valid": [1, 1]}
+SOUND = {"score": [0.25, 0.75], "is_anomalous": [0, 1], "verdict": [1, 2], "valid": [1, 1]}
 
 MEMORY = 200 << 20  # bytes that no answer may make the client hold
 
@@ -39,13 +39,13 @@ def response(tensors):
 
 def sound_tensors(**changed):
     return dict({"score": np.array(SOUND["score"], np.float32), "is_anomalous": np.array([0, 1], np.int32),
-                 "valid": np.array([1, 1], np.int32)}, **changed)
+                 "verdict": np.array([1, 2], np.int32), "valid": np.array([1, 1], np.int32)}, **changed)
 
 def is_sane(found):
-    assert set(found) == {"score", "is_anomalous", "valid"} and all(len(values) == 2 for values in found.values())
-    for score, bad, valid in zip(found["score"], found["is_anomalous"], found["valid"]):
+    assert set(found) == set(SOUND) and all(len(values) == 2 for values in found.values())
+    for score, bad, verdict, valid in zip(*(found[name] for name in SOUND)):
         assert isinstance(score, (int, float)) and math.isfinite(score) and -0.01 < score < 1.01
-        assert bad in (0, 1) and valid in (0, 1) and (valid or bad)
+        assert bad in (0, 1) and valid in (0, 1) and (valid or bad) and verdict in (0, 1, 2) and bad == (verdict == 2)
 
 NO_ANSWER = {
     "null score": {"score": None}, "score nan": {"score": [math.nan, 0.5]},
@@ -60,6 +60,8 @@ NO_ANSWER = {
     "decision 2": {"is_anomalous": [2, 0]}, "decision nan": {"is_anomalous": [math.nan, 0]},
     "decision half": {"is_anomalous": [0.5, 0]}, "decision float": {"is_anomalous": [0.0, 0.0]},
     "decision text": {"is_anomalous": ["0", "0"]}, "decision missing": {"is_anomalous": [0]},
+    "verdict null": {"verdict": None}, "verdict 3": {"verdict": [3, 2]}, "verdict true": {"verdict": [True, 2]},
+    "verdict against decision": {"verdict": [2, 2]}, "decision against verdict": {"verdict": [0, 1]},
     "valid null": {"valid": [None, 1]}, "valid 7": {"valid": [7, 1]}, "valid -1": {"valid": [-1, 1]},
     "ragged": {"score": [[0.1], 0.2]}, "neither valid nor anomalous": {"valid": [0, 1]},
     "bad base64": {"overlay_bytes": [{"b64": "###"}] * 2}, "base64 number": {"overlay_bytes": [{"b64": 7}] * 2},

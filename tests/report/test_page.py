@@ -49,7 +49,7 @@ def test_page_is_complete_and_needs_no_network():
     text = build(small_evaluation())
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text) and "{{" not in text
     assert "@import" not in text and not re.search(r"url\((?!#|\$\{image.picture\})", text)
-    for words in ("Inside the ROI", "Whole image", "9 good images", "0.0% and 33.6%", "By size of defect", "1 of 1"):
+    for words in ("Inside the ROI", "Whole image", "9 good images", "0.0% to 33.6%", "By size of defect", "1 of 1"):
         assert words in text, words
     assert "grdnet calibrate" not in text  # it is not said that these settings are the station's
     assert "look out &lt;b&gt;" in text and "look out <b>" not in text

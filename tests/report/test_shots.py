@@ -7,6 +7,7 @@ import pytest
 
 from grdnet_tf.data.records import Record
 from grdnet_tf.evaluation.measure import Seen
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.report import page, pictures, report, shots
 
 
@@ -44,7 +45,7 @@ def seen(score):
 @pytest.mark.parametrize("score, red", [(0.9, True), (0.6, False)])
 def test_a_sheet_has_red_outlines_only_where_the_image_is_rejected(score, red):
     one = seen(score)
-    sheet = pictures.draw_sheet(one, one.anomaly_map, threshold=0.5, pool=1, side=64, level=0.7)
+    sheet = pictures.draw_sheet(one, one.anomaly_map, threshold=0.5, pool=1, side=64, limits=Limits(0.7, 0.7))
     overlay = sheet[22:86, 3 * 68 + 2:4 * 68 - 2]  # the last panel of the first row, below its title
     assert (overlay == pictures.RED).all(axis=-1).any() == red
 

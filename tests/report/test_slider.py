@@ -101,8 +101,11 @@ class Browser:
         os.close(self.read)
 
 
-def evaluation():
-    """Four good and four defective images; at the stored threshold of 0.5 one good is rejected, two are missed."""
+def evaluation(**more):
+    """Four good and four defective images; at the stored threshold of 0.5 one good is rejected, two are missed.
+
+    `more`: thresholds {name: value} beside it.
+    """
     scores = [("good", 0.1), ("good", 0.2), ("good", 0.3), ("good", 0.6), ("spot", 0.25), ("spot", 0.48), ("spot", 0.7),
               ("spot", 0.8)]
     rows, histogram = [], PixelHistogram()
@@ -111,7 +114,8 @@ def evaluation():
         rows.append(figures.Row(f"/secret/disk/{name}/{i}.png", name, bad, bad, score, score, 3))
     entry = {"method": "max_normal", "n": 9, "above": 0, "false_reject_interval": (0.0, 0.3363),
              "fitted_on": "9 good images"}
-    thresholds = {"image": dict(entry, value=0.5), "pixel": dict(entry, value=0.9, method="quantile:0.99")}
+    thresholds = {"image": dict(entry, value=0.5), "pixel": dict(entry, value=0.9, method="quantile:0.99"),
+                  **{name: dict(entry, value=value, above=2) for name, value in more.items()}}
     report = figures.summarise(rows, {"good": histogram}, thresholds, False, resamples=20)
     report.update(warnings=[], run="/secret/disk/runs/line 3", data="/secret/disk/parts", split="test",
                   at_station=True)
@@ -166,6 +170,25 @@ def test_the_page_leads_with_what_the_line_asks(browser):
     order = browser.value("['.claims', '.slider', '.figures', '#gallery'].map(s => document.querySelector(s)"
                           ".getBoundingClientRect().top)")
     assert order == sorted(order)
+
+
+def test_between_two_thresholds_a_person_looks_again(chromium, tmp_path):
+    made = evaluation(look=0.27)  # one good (0.3) and one defective (0.48) lie between it and 0.5
+    text = page.build(made, {row.path: shot(row.score) for row in made.rows})
+    assert "Looked at again above 0.27, by max_normal on 9 good images; 2 of 9" in text and "look again from 0.27" in text
+    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+    chromium.open((tmp_path / "report.html").as_uri())
+    live, tags = chromium.value(LIVE), chromium.value(TAGS)
+    names = ("good-accepted", "good-look", "good-rejected", "bad-accepted", "bad-look", "bad-rejected")
+    assert [live[name] for name in names] == list("211112") and (live["rejected"], live["missed"]) == ("1", "1")
+    assert tags["spot/5.png"] == tags["good/2.png"] == "look again" and tags["spot/4.png"] == "missed"
+    outline = "getComputedStyle([...document.querySelectorAll('.shot')].find(e => e.textContent.includes('%s'))" \
+              ".querySelector('.of-found')).display"
+    assert chromium.value(outline % "spot/5") == "inline" and chromium.value(outline % "spot/4") == "none"
+    chromium.value("document.querySelector('.slider').focus()")
+    chromium.key("Home", 36)  # everything is above 0: nothing is left to look at
+    live = chromium.value(LIVE)
+    assert [live[name] for name in names] == list("004004") and chromium.errors == []
 
 
 def test_arrow_keys_move_counts_line_gallery_and_command(browser):

@@ -26,10 +26,11 @@ def pictures():
 
 @pytest.fixture(scope="session")
 def thresholds(model, pictures):
-    """Between the pictures' scores, so that some are accepted and some rejected, with and without their ROIs."""
+    """Between the pictures' scores: one is accepted, one looked at again, two rejected, with and without their ROIs."""
     images = pictures[0] / np.float32(255)
     plain, inside = np.sort(model(images).score), np.sort(model(images, roi=pictures[1]).score)
-    return {"image": {"value": float(plain[1:3].mean())}, "image_roi": {"value": float(inside[1:3].mean())}}
+    return {"image": {"value": float(plain[1:3].mean())}, "image_roi": {"value": float(inside[1:3].mean())},
+            "look": {"value": float(plain[:2].mean())}, "look_roi": {"value": float(inside[:2].mean())}}
 
 
 @pytest.fixture(scope="session")

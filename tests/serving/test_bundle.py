@@ -8,6 +8,7 @@ import pytest
 
 from grdnet_tf.cli import verify as command
 from grdnet_tf.errors import ExportStopped, InputError
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.serving import bundle, publish, server_files
 
 
@@ -25,7 +26,7 @@ def version(tmp_path):
 
     for name, number in (("other", 1), ("vials", 3)):
         folder, = publish.publish(number, {os.path.join(out, name): write})
-        server_files.write_server_files(out, name, server_files.Description(number, (32, 32), 3, 0.5, (1,), "2.15.1"))
+        server_files.write_server_files(out, name, server_files.Description(number, (32, 32), 3, Limits(0.5, 0.5), (1,), "2.15.1"))
     return folder
 
 

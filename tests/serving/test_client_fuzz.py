@@ -86,7 +86,7 @@ def command(rest, tmp_path, capsys):
 def test_never_good_for_garbage(command, answering):
     answering.body = outputs()
     status, out, err = command()
-    assert status == 0 and [line.split()[:2] for line in out] == [["0.250000", "good"], ["0.750000", "DEFECT"]]
+    assert status == 0 and [line.split()[:2] for line in out] == [["0.250000", "look"], ["0.750000", "DEFECT"]]
     for changed in NO_ANSWER.values():
         answering.body = outputs(**changed)
         status, out, err = command()
@@ -94,7 +94,7 @@ def test_never_good_for_garbage(command, answering):
 
 
 def test_what_is_not_valid_is_said_so_and_the_status_is_not_0(command, answering):
-    answering.body = outputs(valid=[0, 1], is_anomalous=[1, 0], score=[1.0, 0.25])
+    answering.body = outputs(valid=[0, 1], is_anomalous=[1, 0], verdict=[2, 0], score=[1.0, 0.25])
     status, out, err = command()
     assert status == 1 and [line.split()[1] for line in out] == ["INVALID", "good"] and err == []
 
@@ -134,7 +134,7 @@ def test_a_name_that_the_terminal_cannot_print(rest, answering, tmp_path):
     name = os.path.join(os.fsencode(tmp_path), b"Stra\xdfe-\xe2\x82\xac.png")
     with open(name, "wb") as stream:
         stream.write(b"x")
-    answering.body = outputs(score=[0.5], is_anomalous=[1], valid=[1])
+    answering.body = outputs(score=[0.5], is_anomalous=[1], verdict=[2], valid=[1])
     done = subprocess.run([sys.executable, client.__file__, "--rest", rest.address, "--model", "vials", name],
                           env=dict(os.environ, PYTHONIOENCODING="ascii"), capture_output=True)
     assert done.returncode == 0 and done.stdout.endswith(b"Stra\\udcdfe-\\u20ac.png\n"), done.stderr

@@ -154,7 +154,7 @@ def test_drift_is_told_and_ends_with_4(rest, answering, tmp_path, capsys):
     assert client.main([*call, *[str(picture)] * 40]) == 4
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [(entry["drift"], entry["pictures"]) for entry in told] == [(True, 20)]
-    answering.body = outputs(score=[0.25, 0.26], is_anomalous=[0, 0])
+    answering.body = outputs(score=[0.25, 0.26], is_anomalous=[0, 0], verdict=[0, 0])
     assert client.main([*call, *[str(picture)] * 18]) == 0  # the window is not full
     answering.body = outputs(is_anomalous=[0, 1], valid=[1, 0])
     assert client.main([*call, *[str(picture)] * 18]) == 1  # what is no picture has no score

@@ -117,9 +117,10 @@ def test_files_that_are_not_there_or_cannot_be_read(version, tmp_path, monkeypat
 
 EXPORT = """
 import sys
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.serving import publish, server_files
 out, name = sys.argv[1:]
-description = server_files.Description(1, (96, 128), 3, 0.4321, (1, 8), "2.15.1")
+description = server_files.Description(1, (96, 128), 3, Limits(0.4, 0.4321), (1, 8), "2.15.1")
 print("ready", flush=True)
 sys.stdin.readline()
 publish.publish(1, {f"{out}/{name}": lambda folder: {}},

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.model.grdnet import GRDNet
 from grdnet_tf.serving import client, warmup
 from grdnet_tf.serving.client import GrpcClient, RestClient, ServingError
@@ -64,7 +65,7 @@ def server(tmp_path_factory):
     """(folder of the export, REST client, gRPC client) of a server that runs until the module is done."""
     out = tmp_path_factory.mktemp("served")
     publish(out, 1, model_of(1))
-    folder = write_server_files(str(out), NAME, Description(1, (32, 32), 3, 0.5, STATIC, tf.__version__))
+    folder = write_server_files(str(out), NAME, Description(1, (32, 32), 3, Limits(0.5, 0.5), STATIC, tf.__version__))
     with open(os.path.join(folder, "models.config"), encoding="utf-8") as stream:
         local = stream.read().replace('"/models/', f'"{out}/')  # as the README's command for a server without Docker
     (out / "models.local.config").write_text(local)

@@ -9,10 +9,11 @@ import yaml
 from google.protobuf import text_format
 
 from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.serving import client
 from grdnet_tf.serving.server_files import Description, write_server_files
 
-DESCRIPTION = Description(version=3, image_size=(96, 128), channels=3, threshold=0.4321, batch_sizes=(1, 8),
+DESCRIPTION = Description(version=3, image_size=(96, 128), channels=3, limits=Limits(0.4, 0.4321), batch_sizes=(1, 8),
                           tensorflow="2.15.1")
 
 
@@ -65,7 +66,7 @@ def test_readme_commands_are_whole(served):
     readme = read(served, "README.md")
     assert "{" not in re.sub(r"```.*?```|`[^`]*`", "", readme, flags=re.DOTALL)  # no placeholder is left
     blocks = code_blocks(readme)
-    assert len(blocks) == 6 and "0.4321" in readme and "96 x 128" in readme and "version 4" in readme
+    assert len(blocks) == 6 and "above 0.4321 is anomalous, one above 0.4 to be looked at again" in readme and "96 x 128" in readme and "version 4" in readme
     for block in blocks:
         assert subprocess.run(["bash", "-n"], input=block, text=True).returncode == 0, block
     post = next(block for block in blocks if "printf" in block)

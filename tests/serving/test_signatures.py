@@ -10,21 +10,21 @@ from grdnet_tf.serving import export, folding, selftest, signatures
 
 IMAGE = (None, *SIZE, 3)
 GOLDEN = {  # what clients are written against: a change here breaks them
-    "serving_default": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "anomaly_map"]),
-    "serve_uint8": ({"images": ("uint8", IMAGE)}, ["score", "is_anomalous", "anomaly_map"]),
-    "score": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous"]),
+    "serving_default": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "verdict", "anomaly_map"]),
+    "serve_uint8": ({"images": ("uint8", IMAGE)}, ["score", "is_anomalous", "verdict", "anomaly_map"]),
+    "score": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "verdict"]),
     "serve_roi": ({"images": ("float32", IMAGE), "roi": ("float32", (None, *SIZE, 1))},
-                  ["score", "is_anomalous", "anomaly_map", "valid"]),
-    "serve_bytes": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "anomaly_map", "valid"]),
+                  ["score", "is_anomalous", "verdict", "anomaly_map", "valid"]),
+    "serve_bytes": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "verdict", "anomaly_map", "valid"]),
     "serve_bytes_roi": ({"image_bytes": ("string", (None,)), "roi_bytes": ("string", (None,))},
-                        ["score", "is_anomalous", "anomaly_map", "valid"]),
-    "serve_bytes_map": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "valid", "overlay_bytes"]),
-    "serve_regions": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "valid", "regions"]),
-    "serve_reconstruction": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "reconstruction"]),
-    "static_b1": ({"images": ("float32", (1, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
-    "static_b4": ({"images": ("float32", (4, *SIZE, 3))}, ["score", "is_anomalous", "anomaly_map"]),
+                        ["score", "is_anomalous", "verdict", "anomaly_map", "valid"]),
+    "serve_bytes_map": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "verdict", "valid", "overlay_bytes"]),
+    "serve_regions": ({"image_bytes": ("string", (None,))}, ["score", "is_anomalous", "verdict", "valid", "regions"]),
+    "serve_reconstruction": ({"images": ("float32", IMAGE)}, ["score", "is_anomalous", "verdict", "reconstruction"]),
+    "static_b1": ({"images": ("float32", (1, *SIZE, 3))}, ["score", "is_anomalous", "verdict", "anomaly_map"]),
+    "static_b4": ({"images": ("float32", (4, *SIZE, 3))}, ["score", "is_anomalous", "verdict", "anomaly_map"]),
 }
-OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "valid": ("int32", ()),
+OUTPUTS = {"score": ("float32", ()), "is_anomalous": ("int32", ()), "verdict": ("int32", ()), "valid": ("int32", ()),
            "overlay_bytes": ("string", ()), "anomaly_map": ("float32", (*SIZE, 1)),
            "regions": ("float32", (16, 6)), "reconstruction": ("float32", (*SIZE, 3))}
 
@@ -66,6 +66,9 @@ def test_every_signature_answers_as_keras(served, model, pictures, thresholds, n
     rejected = expected.score.numpy() > thresholds["image_roi" if inside else "image"]["value"]
     assert rejected.sum() == 2
     np.testing.assert_array_equal(found["is_anomalous"], rejected[:rows])
+    doubtful = expected.score.numpy() > thresholds["look_roi" if inside else "look"]["value"]
+    assert doubtful.sum() == 3
+    np.testing.assert_array_equal(found["verdict"], (rejected * 1 + doubtful)[:rows])
     if "reconstruction" in found:
         np.testing.assert_allclose(found["reconstruction"], expected.reconstruction[:rows], atol=1e-5)
     if "anomaly_map" in found:
@@ -74,19 +77,20 @@ def test_every_signature_answers_as_keras(served, model, pictures, thresholds, n
         assert found["valid"].tolist() == [1] * rows
 
 
-def test_regions_are_those_of_the_evaluation_and_of_rejected_pictures_only(served, model, pictures, thresholds):
+def test_regions_are_those_of_the_evaluation_and_not_of_accepted_pictures(served, model, pictures, thresholds):
     """Without a threshold of pixels that of pictures makes them."""
     shown, level = pictures[0], thresholds["image"]["value"]
     found = served.run("serve_regions", image_bytes=files(shown))
     maps, sizes = model(shown / np.float32(255)).anomaly_map.numpy()[..., 0], np.float32([*SIZE, *SIZE])
-    for rows, amap, rejected in zip(found["regions"], maps, found["is_anomalous"]):
-        wanted = regions.describe(regions.connected(amap > level), amap) if rejected else []
-        assert bool(wanted) == bool(rejected)
+    assert sorted(found["verdict"]) == [0, 1, 2, 2]
+    for rows, amap, verdict in zip(found["regions"], maps, found["verdict"]):
+        wanted = regions.describe(regions.connected(amap > level), amap) if verdict else []
+        assert wanted or verdict < 2
         np.testing.assert_allclose(rows[:len(wanted), :4] * sizes, [one.box for one in wanted[:16]] or np.empty((0, 4)))
         assert rows[:len(wanted), 4].tolist() == [one.area for one in wanted[:16]] and not rows[len(wanted):].any()
         np.testing.assert_allclose(rows[:len(wanted), 5], [one.peak for one in wanted[:16]], atol=1e-5)
     broken = served.run("serve_regions", image_bytes=np.array([b"no picture"], object))
-    assert (broken["valid"], broken["is_anomalous"], broken["regions"].any()) == (0, 1, False)
+    assert (broken["valid"], broken["verdict"], broken["regions"].any()) == (0, 2, False)
 
 
 def test_another_signature_can_be_the_default(model, thresholds, pictures):

@@ -4,6 +4,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from ...evaluation.thresholds import Limits
 from .. import names, selftest
 from . import judge, onnx, tensorrt
 
@@ -17,8 +18,8 @@ def to_onnx(folder, model, thresholds, precision, pictures, told=None) -> dict:
     `told`: what the file says of itself.
     """
     path = os.path.join(folder, ONNX)
-    told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures),
-                      thresholds["image"]["value"], told)
+    limits = [limit for inside in (False, True) for limit in Limits.of(thresholds, inside)]
+    told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures), limits, told)
     runtime = onnx.Runtime(path)
     gate = judged(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
     return dict(told, gate=gate)

@@ -1,6 +1,6 @@
 """A SavedModel's signature of float pictures as ONNX, for ONNX Runtime, OpenVINO and `trtexec`: score and decision inside.
 
-Input `images` (batch, H, W, C) float32 in [0, 1], any batch; score, is_anomalous, anomaly_map. Both stacks use tf2onnx:
+Input `images` (batch, H, W, C) float32 in [0, 1], any batch; score, is_anomalous, verdict, anomaly_map. Both stacks use tf2onnx:
 Keras' own exporter is tf2onnx too, and is there on Keras 3 only.
 """
 import contextlib
@@ -31,13 +31,13 @@ def require() -> None:
                          "pip install '.[onnx]'")
 
 
-def write(saved_model: str, path: str, precision="fp32", pictures=None, threshold=None, told=None) -> dict:
+def write(saved_model: str, path: str, precision="fp32", pictures=None, limits=(), told=None) -> dict:
     """Write `saved_model` as ONNX to `path`; the fp32 form is compared with the SavedModel first.
 
     Args:
       precision: "fp32"; "fp16" or "int8": the networks in it, what makes the score of the map in float32.
       pictures: (N, H, W, C) float32 good pictures that int8 is calibrated on.
-      threshold: of the decision, see `parity`.
+      limits: of the decisions, see `parity`.
       told: plain data that the file says of itself, under `METADATA`.
 
     Returns: {"largest_difference": {"score": of the fp32 form, "anomaly_map": ...}, "opset": ..., "precision": ...}.
@@ -46,7 +46,7 @@ def write(saved_model: str, path: str, precision="fp32", pictures=None, threshol
     import onnx
 
     model = convert(saved_model)
-    report = {"largest_difference": parity(saved_model, model, threshold), "opset": OPSET, "precision": precision}
+    report = {"largest_difference": parity(saved_model, model, limits), "opset": OPSET, "precision": precision}
     with stopping(f"ONNX: cannot be made {precision}"):
         if precision == "fp16":
             model = onnx_precision.half(model)
@@ -132,11 +132,11 @@ class Runtime:
             return dict(zip(self.outputs, self.session.run(self.outputs, {"images": images})))
 
 
-def parity(saved_model: str, model, threshold=None) -> dict:
+def parity(saved_model: str, model, limits=()) -> dict:
     """The largest difference of score and map between `model` and the SavedModel. ExportStopped above TOLERANCE.
 
     Sound pictures and a broken one (NaN), in batches of different length. Decisions must be equal, but where the score
-    is within TOLERANCE of `threshold`, if that is given.
+    is within TOLERANCE of one of `limits`.
     """
     runtime, worst = Runtime(model), {"score": 0.0, "anomaly_map": 0.0}
     height, width, channels = (d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:])
@@ -151,9 +151,10 @@ def parity(saved_model: str, model, threshold=None) -> dict:
                 if not worst[name] <= TOLERANCE:  # NaN is not
                     raise ExportStopped(f"ONNX: {name} differs by {worst[name]:.2g} from the SavedModel's, more than "
                                         f"{TOLERANCE:g}")
-            clear = np.abs(expected["score"] - (np.inf if threshold is None else threshold)) > TOLERANCE
-            if (expected["is_anomalous"] != found["is_anomalous"])[clear].any():
-                raise ExportStopped("ONNX: is_anomalous is not what the SavedModel gives")
+            clear = (np.abs(expected["score"][:, None] - np.array([np.inf, *limits])) > TOLERANCE).all(axis=1)
+            for name in ("is_anomalous", "verdict"):
+                if (expected[name] != found[name])[clear].any():
+                    raise ExportStopped(f"ONNX: {name} is not what the SavedModel gives")
     return worst
 
 

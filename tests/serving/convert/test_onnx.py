@@ -23,7 +23,7 @@ NETWORKS = {
     "crae": dict(bottleneck="crae", stem=4, segmenter_stride=1),
     "drae": dict(bottleneck="drae", stem=0, segmenter_stride=2, segmenter_difference=True),
 }
-THRESHOLD = 0.25
+LOOK, THRESHOLD = 0.22, 0.25
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -36,7 +36,7 @@ def exported(request, tmp_path_factory):
     for weight in model.segmenter.mark.trainable_weights:  # an untrained map is flat: give it contrast
         weight.assign(weight * 30.0 if len(weight.shape) > 1 else tf.zeros_like(weight) - 1.0)
     saved = str(folder / "model")
-    write_saved_model(saved, inference_half(model), {"image": {"value": THRESHOLD}}, (1,))
+    write_saved_model(saved, inference_half(model), {"image": {"value": THRESHOLD}, "look": {"value": LOOK}}, (1,))
     path = str(folder / "onnx" / "model.onnx")
     return saved, path, onnx_export.write(saved, path)
 
@@ -74,12 +74,13 @@ def test_any_batch_gives_the_answers_of_the_saved_model(exported, batch):
     saved, path, _ = exported
     images = pictures(batch, seed=batch)
     expected, found = saved_answers(saved, images), onnx_export.Runtime(path).run(images)
-    assert set(found) == set(expected) == {"score", "is_anomalous", "anomaly_map"}
+    assert set(found) == set(expected) == {"score", "is_anomalous", "verdict", "anomaly_map"}
     for name in found:
         assert found[name].dtype == expected[name].dtype
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
     assert expected["anomaly_map"].std() > 0.05  # it has something to say
     np.testing.assert_array_equal(found["is_anomalous"], found["score"] > THRESHOLD)
+    np.testing.assert_array_equal(found["verdict"], found["is_anomalous"] + (found["score"] > LOOK))
 
 
 def test_a_broken_picture_is_anomalous_and_leaves_the_others_as_they_are(exported):
@@ -98,7 +99,7 @@ def test_the_file_says_what_goes_in_and_comes_out(exported):
     graph = onnx.load(exported[1]).graph
     shapes = {value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
               for value in (*graph.input, *graph.output)}
-    assert shapes == {"images": ["batch", *SIZE, 3], "score": ["batch"], "is_anomalous": ["batch"],
+    assert shapes == {"images": ["batch", *SIZE, 3], "score": ["batch"], "is_anomalous": ["batch"], "verdict": ["batch"],
                       "anomaly_map": ["batch", *SIZE, 1]}
     assert exported[2]["opset"] == 17 and 0 <= exported[2]["largest_difference"]["score"] <= 1e-4
 
@@ -121,14 +122,18 @@ def test_decisions_are_compared_but_for_scores_at_the_threshold(exported, monkey
     assert np.abs(scores - THRESHOLD).min() > 0.01
     other = 2 if scores.max() > THRESHOLD else 0
     model = onnx.load(path)
-    decision, = (node for node in model.graph.node if node.op_type == "Greater" and node.input[0] == "score")
-    value, = (tensor for tensor in model.graph.initializer if tensor.name == decision.input[1])
-    value.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(value.dims), other, np.float32), value.name))
-    for threshold in (None, THRESHOLD):
-        with pytest.raises(ExportStopped, match="ONNX: is_anomalous"):
-            onnx_export.parity(saved, model, threshold)
+    decisions = [node for node in model.graph.node if node.op_type == "Greater" and node.input[0] == "score"]
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    limits = {float(onnx.numpy_helper.to_array(values[node.input[1]])): values[node.input[1]] for node in decisions}
+    assert set(limits) == {np.float32(LOOK), np.float32(THRESHOLD)}
+    for limit, name in ((LOOK, "verdict"), (THRESHOLD, "is_anomalous")):
+        value = limits[np.float32(limit)]
+        value.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(value.dims), other, np.float32), value.name))
+        for given in ((), (LOOK, THRESHOLD)):
+            with pytest.raises(ExportStopped, match=f"ONNX: {name}"):
+                onnx_export.parity(saved, model, given)
     monkeypatch.setattr(onnx_export, "TOLERANCE", float(np.ptp(scores)) + 1e-4)
-    onnx_export.parity(saved, model, float(scores.min()))  # all of them are beside it
+    onnx_export.parity(saved, model, [float(scores.min())])  # all of them are beside it
 
 
 def test_what_the_packages_raise_stops_the_export_in_one_line(exported, tmp_path):

@@ -93,7 +93,7 @@ def test_freezing_and_folding_change_no_answer(saved):
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         tf.import_graph_def(found.graph_def, name="")
         answer = session.run(found.outputs, {found.inputs["images"]: images})
-    assert set(answer) == set(expected) == {"score", "is_anomalous", "anomaly_map"}
+    assert set(answer) == set(expected) == {"score", "is_anomalous", "verdict", "anomaly_map"}
     for name, value in answer.items():
         np.testing.assert_allclose(value, expected[name].numpy(), atol=1e-6)
     assert answer["is_anomalous"][1] == 1 and np.isfinite(answer["score"]).all()
