@@ -13,11 +13,11 @@ import os
 import sys
 
 import cv2
-import foreground
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from grdnet_tf.data import foreground  # noqa: E402
 from grdnet_tf.data.files import read_picture  # noqa: E402
 from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
 from grdnet_tf.data.roi import read_roi  # noqa: E402

@@ -203,6 +203,9 @@ class Station(Section):
     follow: Optional[str] = option(
         None, "the picture on which that region was drawn, the run keeps a copy: the region goes with the part, which "
         "is looked for in each picture; null: it stays")
+    align: Optional[str] = option(
+        None, "align.json, the run keeps a copy: pictures to be judged are turned upright by it as those trained on were; "
+        "null: the data folder's, where it was written by `grdnet align`")
 
 
 class Origin(Section):

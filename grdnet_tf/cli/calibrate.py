@@ -4,6 +4,7 @@ import csv
 import os
 
 from ..console import ended
+from ..data import aligning, selection
 from ..errors import InputError
 from ..report import report
 from ..storage import read_json
@@ -45,6 +46,8 @@ def run(arguments) -> int:
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
     flags.at_least(arguments, batch=1)
+    if arguments.good and config.station.align:
+        aligning.check(run_folder.upright(arguments.run, config.station), selection.good_folder(arguments.good))
     roi = run_folder.roi_choice(arguments.run, config.station)
     good = good_pictures.find(arguments.run, config, None, arguments.good, roi)
     if arguments.only:

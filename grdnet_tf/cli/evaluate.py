@@ -4,7 +4,8 @@ import os
 import sys
 
 from ..console import aligned, ended, watched
-from ..data import following, selection
+from ..data import aligning, following, selection
+from ..data.records import list_mvtec
 from ..errors import InputError
 from ..report import report
 from ..training import good_pictures, recorded, run_folder
@@ -78,6 +79,8 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
     root = arguments.data or config.data.root
+    if config.station.align:
+        aligning.check(run_folder.upright(arguments.run, config.station), list_mvtec(root, arguments.split))
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import disturbance, measure

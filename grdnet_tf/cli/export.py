@@ -99,6 +99,9 @@ def run(arguments) -> int:
     if config.station.follow:
         print("the served graph does not move the region with the part, it judges the whole picture; grdnet predict "
               "--model moves it")
+    if config.station.align:
+        print("the served graph takes pictures that lie upright, as grdnet align makes them; grdnet predict --model turns "
+              "them by itself")
     if "onnx" in extra:
         path = os.path.join(finals[0], formats.ONNX)
         print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(

@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "turn a run into a SavedModel for TensorFlow Serving",
     "verify": "compare an export, or a bundle of one, with its digests",
     "check": "look a data folder over before training",
+    "align": "turn loose parts upright, into a new data folder",
     "roi": "draw a region of interest, or let it be proposed",
     "demo": "draw the demo set into a folder",
 }

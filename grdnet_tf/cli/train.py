@@ -98,7 +98,7 @@ def absolute(config):
     """`config` with absolute folders, so that the run's config.yaml means the same ones wherever it is used."""
     folders = {"data__root": config.data.root, "noise__textures": config.noise.textures,
                "noise__real": config.noise.real, "station__roi": config.station.roi,
-               "station__follow": config.station.follow}
+               "station__follow": config.station.follow, "station__align": config.station.align}
     found = {key: os.path.abspath(path) for key, path in folders.items() if path}
     return configuration.replace(config, data__add_good=tuple(map(os.path.abspath, config.data.add_good)), **found)
 

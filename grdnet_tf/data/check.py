@@ -10,6 +10,7 @@ import numpy as np
 from skimage.measure import label
 
 from ..errors import InputError
+from . import aligning
 from .files import read_picture, read_region
 from .records import duplicates, inspect, list_mvtec
 from .roi import read_roi
@@ -113,6 +114,9 @@ def _describe(name, records, image_size, warnings):
 def _compare(splits, errors, warnings):
     """What one split lets expect of the other."""
     train, test = splits.get("train", []), splits.get("test", [])
+    turned = aligning.warning(train)
+    if turned:
+        warnings.append(turned)
     if train and test:
         if read_picture(train[0].image).shape[2] < read_picture(test[0].image).shape[2]:
             errors.append(f"{test[0].image}: a colour picture, but those to train on are grey: no evaluation takes it")

@@ -98,7 +98,13 @@ class Detector:
             white = 0 if item.pixels is not None and item.pixels.dtype == np.uint16 else self.engine.white
             if white > 255 and pixels.itemsize == 1 and item.pixels is not None:
                 white = 0  # a frame or an array of 8 bit
-            adapted, peak = decoding.adapted(pixels, item.path, self.channels, white)
+            matrix, seen = None, pixels
+            if self.engine.align is not None:
+                matrix = self.engine.align.matrix(pixels)
+                if matrix is None:
+                    raise BadImage(item.path, "no part is found on plain ground that could be turned upright")
+                seen = self.engine.align.upright(pixels, matrix)
+            adapted, peak = decoding.adapted(seen, item.path, self.channels, white)
             if self.engine.predictor.tiles is None:
                 image = self._fit(adapted, peak).numpy()
             else:
@@ -107,8 +113,8 @@ class Detector:
             if self.engine.follow is not None:
                 roi, part = self._following(pixels, image.shape[:2])
             elif self.engine.roi is not None:
-                roi = self._region(pixels.shape[:2], image.shape[:2])
-            return _Prepared(item, pixels, image, roi, white, part=part)
+                roi = self._region(seen.shape[:2], image.shape[:2])
+            return _Prepared(item, pixels, image, roi, white, part=part, matrix=matrix)
         except BadImage as bad:
             return _Prepared(item, reason=bad.reason if str(bad.path) == item.path else str(bad))
         except MemoryError:
@@ -173,12 +179,14 @@ class Detector:
                      white=one.white, limits=self.limits, level=self.level, min_area=self.station.min_area)
         if not (small.min() >= 0 and small.max() <= 1 and 0 <= score <= 1):
             return _result(one.item, reason="the model gives no map of numbers from 0 to 1 for it")
+        if one.matrix is not None:
+            small = self.engine.align.back(small, one.matrix, size)
         found = []
         if self.limits.verdict(score) != ACCEPTED:
             labels = label_found(small, self.level, self.station.min_area)
             um = self.station.um_per_pixel
             found = [in_file(region, small.shape, size, um) for region in describe(labels, small)]
-        return _result(one.item, score=float(score), regions=found, small_map=small, **known)
+        return _result(one.item, score=float(score), regions=found, small_map=small, **known)  # as the file lies
 
 
 def _result(item, **found):
@@ -193,3 +201,4 @@ class _Prepared(NamedTuple):
     white: int = 0
     reason: Optional[str] = None
     part: Optional[dict] = None          # how it lies, as of `result.Result`
+    matrix: Optional[np.ndarray] = None  # upright pixels -> the file's, as of `aligning.Alignment`

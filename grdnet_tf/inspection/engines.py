@@ -10,7 +10,9 @@ from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
+from ..data import aligning
 from ..data import roi as rois
+from ..data.aligning import Alignment
 from ..errors import InputError
 from ..evaluation.predict import Predictor
 from ..kinds import OptionError
@@ -29,7 +31,8 @@ class Engine(NamedTuple):
     """A model and all that is known of it.
 
     `thresholds` as of calibration; `white`: data.white; `roi`: that cuts the maps; `inside`: whether they are cut, by
-    it or in the model's own graph; `follow`: the picture on which it was drawn, if it goes with the part.
+    it or in the model's own graph; `follow`: the picture on which it was drawn, if it goes with the part; `align`: by
+    which pictures are turned upright, ROI and maps being those of upright ones.
     """
     predictor: Predictor
     thresholds: dict
@@ -39,6 +42,7 @@ class Engine(NamedTuple):
     inside: bool
     name: str
     follow: Optional[str] = None
+    align: Optional[Alignment] = None
 
 
 def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
@@ -74,7 +78,7 @@ def _from_run(folder, batch):
     predictor = Predictor(model, batch, settings.tiles, config.data.white)
     source = None if settings.roi is None else stations.region(os.path.join(folder, settings.roi))
     return Engine(predictor, stations.thresholds(folder, config, model), config.data.white, settings, source,
-                  source is not None, os.path.basename(os.path.abspath(folder)), _file(folder, settings.follow))
+                  source is not None, os.path.basename(os.path.abspath(folder)), _file(folder, settings.follow), _alignment(folder, settings))
 
 
 def _from_export(folder, batch):
@@ -114,7 +118,12 @@ def _engine(model, told, folder, batch):
     if inside and not in_graph:
         source = stations.region(os.path.join(folder, settings.roi))
     return Engine(predictor, told["thresholds"], told["white"], settings, source, inside, told["model"],
-                  _file(folder, settings.follow))
+                  _file(folder, settings.follow), _alignment(folder, settings))
+
+
+def _alignment(folder, settings):
+    path = _file(folder, settings.align)
+    return path and aligning.read(path)
 
 
 def _file(folder, name):

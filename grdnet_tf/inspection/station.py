@@ -29,6 +29,8 @@ def settings(station: Station, folder: str) -> dict:
              "roi_sha256": roi}
     if station.follow:
         found["follow_sha256"] = file_sha256(os.path.join(folder, station.follow))
+    if station.align:
+        found["align_sha256"] = file_sha256(os.path.join(folder, station.align))
     return found
 
 
@@ -36,14 +38,15 @@ def served(run: str, config, size: Tuple[int, int]) -> tuple:
     """The last of `export.Options` for pictures of `size` (H, W): what the graph has, all settings, their files.
 
     A tile knows nothing of the picture it is cut from: with tiles, ROI and least area are left to `grdnet predict`. So
-    is a ROI that follows the part, for which the graph has no operations.
+    is a ROI that follows the part, for which the graph has no operations. With `align` the graph takes upright pictures.
     """
     own = config.station
     path = None if own.roi is None or own.follow else os.path.join(run, own.roi)
     graph = signatures.Station()
     if own.tiles is None:
         graph = signatures.Station(None if path is None else _drawn(path, config, size), own.min_area)
-    return graph, own.model_dump(mode="json"), [os.path.join(run, name) for name in (own.roi, own.follow) if name]
+    return graph, own.model_dump(mode="json"), [os.path.join(run, name) for name in (own.roi, own.follow, own.align)
+                                              if name]
 
 
 def _drawn(path, config, size):

@@ -21,7 +21,8 @@ def begin(folder: str, keep_optimizers: bool = False):
     weights = fingerprint(read_arrays(run_folder.weights(folder))[0])
     updates = config.origin.updates + position(checkpoint(folder)) if keep_optimizers else 0
     station = {f"station__{key}": os.path.abspath(os.path.join(folder, file)) for key, file in (
-        ("roi", config.station.roi), ("follow", config.station.follow)) if file}
+        ("roi", config.station.roi), ("follow", config.station.follow),
+        ("align", config.station.align)) if file}
     return configuration.replace(config, origin__parent=os.path.abspath(folder), origin__weights_sha256=weights,
                                  origin__updates=updates, train__cosine_epochs=0, **station)
 

@@ -5,7 +5,7 @@ import os
 from typing import NamedTuple, Optional
 
 from .. import config as configuration
-from ..data import orientation, selection
+from ..data import aligning, orientation, selection
 from ..data.records import Record, duplicates, hold_out, inspect, list_mvtec
 from ..errors import InputError
 from . import recorded as records_of
@@ -43,6 +43,9 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
         raise InputError(f"data.channels = 1, but the pictures in {root} are colour")
     _warn_of_duplicates(root, inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
+    turned = aligning.warning(inspection.records) if recorded is None else None
+    if turned:
+        logger.warning("warning: %s: %s", root, turned)
     defects = []
     if any(section.sources.get("real", 0) > 0 for section in (config.noise, config.validation)):
         defects = selection.real_defects(config.noise.real, d.replace(channels=str(channels)))

@@ -15,7 +15,7 @@ from typing import List, Optional, Union
 import yaml
 
 from .. import config as configuration
-from ..data import following
+from ..data import aligning, following
 from ..data import roi as rois
 from ..errors import InputError
 from ..kinds import OptionError
@@ -140,7 +140,13 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
     follow, roi = config.station.follow, _own_roi(folder, config)
     if follow and not roi:
         raise InputError(f"station.follow = {follow}: there is no region for all pictures that could go with the part")
-    write_station(folder, config.station.replace(roi=roi, follow=follow and _copied(folder, "follow", follow)))
+    align = config.station.align or _own_alignment(config)
+    if align and follow:
+        raise InputError(f"station.follow = {follow}: the parts are turned upright, so the region goes with them; give one")
+    if align:
+        aligning.read(align)
+    write_station(folder, config.station.replace(roi=roi, follow=follow and _copied(folder, "follow", follow),
+                                                 align=align and _copied(folder, "align", align)))
     write_config(folder, config)
 
 
@@ -151,7 +157,7 @@ def write_config(folder: str, config) -> None:
 
 def write_station(folder: str, station: Station) -> None:
     lines = ["# Read by evaluate, predict and export; what it says here holds from the next command on.",
-             "# Thresholds are in calibration.json. roi, follow: files in this folder."]
+             "# Thresholds are in calibration.json. roi, follow, align: files in this folder."]
     for name, field in Station.model_fields.items():
         value = yaml.safe_dump({name: station.model_dump(mode="json")[name]}, default_flow_style=None)
         lines += ["", f"# {field.description}", value.strip().strip("{}")]
@@ -173,7 +179,7 @@ def read_station(folder: str) -> Station:
         raise InputError(f"{path}: {error.key} {error.what}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         raise InputError(f"{path}: no YAML of keys and values") from None
-    for name, file in (("roi", station.roi), ("follow", station.follow)):
+    for name, file in (("roi", station.roi), ("follow", station.follow), ("align", station.align)):
         if file is not None and not os.path.isfile(os.path.join(folder, file)):
             raise InputError(f"{path}: {name} = {file!r}; there is no such file in {folder}")
     if station.follow and not station.roi:
@@ -196,6 +202,17 @@ def _own_roi(folder, config):
     if source is None:
         return None
     return _copied(folder, "roi", source)
+
+
+def _own_alignment(config):
+    """The data folder's align.json, if `grdnet align` made it."""
+    path = config.data.root and os.path.join(config.data.root, aligning.FILE)
+    return path if path and os.path.isfile(path) else None
+
+
+def upright(folder: str, station: Station) -> Optional[str]:
+    """The run's align.json, by which pictures are to be turned; None where they are taken as they are."""
+    return station.align and os.path.join(folder, station.align)
 
 
 def _copied(folder, key, source):

@@ -1,0 +1,157 @@
+"""grdnet align, a run on what it makes, and new pictures that are turned by it; bad input."""
+import json
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import evaluate
+import export
+import predict
+from grdnet_tf import config as configuration
+from grdnet_tf.cli import align, calibrate
+from grdnet_tf.data import aligning
+from grdnet_tf.data.records import list_mvtec
+from grdnet_tf.training import prepare, run_folder
+
+
+def nail(path, angle, spot=False):
+    """An RGB file of 160 x 180 and, of `spot`, the mask of a light spot on its shank."""
+    picture, mask = np.full((160, 180, 3), 220, np.uint8), np.zeros((160, 180), np.uint8)
+    turn = cv2.getRotationMatrix2D((90, 80), angle, 1.0)
+    cv2.rectangle(picture, (50, 68), (60, 92), (60, 70, 80), -1)
+    cv2.rectangle(picture, (60, 76), (130, 84), (60, 70, 80), -1)
+    if spot:
+        cv2.circle(picture, (100, 80), 3, (200, 120, 120), -1)
+        cv2.circle(mask, (100, 80), 3, 255, -1)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    cv2.imwrite(path, cv2.warpAffine(picture, turn, (180, 160), borderValue=(220, 220, 220)))
+    return cv2.warpAffine(mask, turn, (180, 160), flags=cv2.INTER_NEAREST)
+
+
+@pytest.fixture(scope="module")
+def nails(tmp_path_factory):
+    root = str(tmp_path_factory.mktemp("nails"))
+    for i in range(12):
+        nail(f"{root}/train/good/{i:02}.png", 31 * i)
+    for i in range(3):
+        nail(f"{root}/test/good/{i}.png", 100 * i + 7)
+        mask = nail(f"{root}/test/spot/{i}.png", 77 * i + 3, spot=True)
+        os.makedirs(f"{root}/ground_truth/spot", exist_ok=True)
+        cv2.imwrite(f"{root}/ground_truth/spot/{i}_mask.png", mask)
+    return root
+
+
+@pytest.fixture(scope="module")
+def upright(nails, tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("upright") / "set")
+    assert align.main([nails, "--out", out, "--side", "64", "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(trained, upright, tmp_path_factory):
+    """The small run as one that was trained on the upright nails is: with their align.json and region."""
+    folder = shutil.copytree(trained, str(tmp_path_factory.mktemp("runs") / "run"))
+    for name in ("align.json", "roi.png"):
+        shutil.copy(os.path.join(upright, name), os.path.join(folder, name))
+    config = run_folder.read_config(folder)
+    run_folder.write_config(folder, configuration.replace(config, data__root=os.path.join(folder, "gone")))
+    station = run_folder.read_station(folder).replace(align="align.json", roi="roi.png")
+    run_folder.write_station(folder, station)
+    fitted(folder, upright)
+    return folder
+
+
+def fitted(folder, upright):
+    """Thresholds for it: what it was trained on were no nails."""
+    assert calibrate.main(["--run", folder, "--good", os.path.join(upright, "train", "good"), "--only", "--quiet"]) == 0
+
+
+def rows(capsys, *words):
+    capsys.readouterr()
+    assert predict.main([*words, "--json", "--quiet"]) in (0, 3, 5)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_folder_that_is_made(upright):
+    test, good = list_mvtec(upright, "test"), list_mvtec(upright, "train")
+    assert len(good) == 12 and [one.defect for one in test] == 3 * ["good"] + 3 * ["spot"]
+    assert {one.roi for one in test + good} == {os.path.join(upright, "roi.png")}
+    for record in test[3:]:
+        mask = cv2.imread(record.mask, 0)
+        rows, columns = np.nonzero(mask)
+        assert set(np.unique(mask)) == {0, 255} and 12 <= len(rows) <= 45  # 29 pixels at 64/86 of the scale, and a soft edge
+        assert rows.mean() == pytest.approx(16, abs=2) and abs(columns.mean() - 38.5) < 3  # on the shank, before the middle
+    assert cv2.imread(os.path.join(upright, "roi.png"), 0)[16, 6:58].all()
+
+
+def test_new_pictures_are_judged_as_their_upright_ones_and_shown_as_they_lie(run, upright, nails, tmp_path, capsys):
+    raw = [os.path.join(nails, "test", part, "1.png") for part in ("good", "spot")]
+    plain = shutil.copytree(run, str(tmp_path / "plain"))
+    run_folder.write_station(plain, run_folder.read_station(plain).replace(align=None))
+    fitted(plain, upright)
+    expected = rows(capsys, "--run", plain, *[os.path.join(upright, "test", part, "1.png") for part in ("good", "spot")])
+    found = rows(capsys, "--run", run, *raw)
+    np.testing.assert_allclose([one["score"] for one in found], [one["score"] for one in expected], atol=1e-6)
+    assert [one["size"] for one in found] == [[160, 180]] * 2 and [one["size"] for one in expected] == [[32, 64]] * 2
+
+    from grdnet_tf import load
+
+    seen = load(run).predict(raw[1])[0]
+    assert seen.anomaly_map.shape == (160, 180) and seen.overlay.shape == (160, 180, 3)
+    alignment = aligning.read(os.path.join(run, "align.json"))
+    region = cv2.imread(os.path.join(run, "roi.png"), 0) > 0
+    within = alignment.back(region.astype(np.float32), alignment.matrix(cv2.imread(raw[1])[..., ::-1]), (160, 180))
+    within = cv2.resize(within, (180, 160))
+    wider = cv2.dilate(within, np.ones((13, 13)))  # the map is coarser than the file
+    assert not seen.anomaly_map[wider == 0].any() and (seen.anomaly_map[within > 0.99] > 0).mean() > 0.9
+
+    assert export.main(["--run", run, "--out", str(tmp_path / "out"), "--name", "nails", "--batch-sizes", "1"]) == 0
+    assert "the served graph takes pictures that lie upright" in capsys.readouterr().out
+    served = rows(capsys, "--model", str(tmp_path / "out" / "nails"), *raw)
+    np.testing.assert_allclose([one["score"] for one in served], [one["score"] for one in found], atol=1e-4)
+
+
+def test_a_picture_without_a_part_is_never_good(run, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((160, 180, 3), 220, np.uint8))
+    found = rows(capsys, "--run", run, str(tmp_path / "empty.png"))
+    assert found[0]["verdict"] == "unreadable" and "no part is found on plain ground" in found[0]["reason"]
+
+
+def test_a_run_takes_the_alignment_of_its_data(upright, nails, tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    run_folder.create_run(folder, configuration.load_config(None, [f"data.root={upright}", "data.channels='3'"]))
+    assert run_folder.read_station(folder).align == "align.json" and run_folder.read_station(folder).roi == "roi.png"
+    assert aligning.read(os.path.join(folder, "align.json")).size == (32, 64)
+
+
+def test_pictures_that_lie_as_they_came_are_not_measured_by_mistake(run, nails, upright, tmp_path, capsys):
+    for words in (lambda: evaluate.main(["--run", run, "--data", nails]),
+                  lambda: calibrate.main(["--run", run, "--good", os.path.join(nails, "test", "good")])):
+        assert words() == 2
+        err = capsys.readouterr().err
+        assert "180 x 160, but this run takes parts that lie upright, 64 x 32: grdnet align" in err
+    more = str(tmp_path / "more")
+    like = os.path.join(upright, "align.json")
+    assert align.main([os.path.join(nails, "test", "good"), "--like", like, "--out", more, "--quiet"]) == 0
+    assert calibrate.main(["--run", run, "--good", more, "--only", "--quiet"]) == 0
+
+
+def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, capsys):
+    for words, told in [([nails, "--out", upright], "exists already"), ([nails, "--out", str(tmp_path / "a"), "--side", "8"], "--side 8"),
+                        ([nails, "--out", str(tmp_path / "a"), "--like", str(tmp_path / "no.json")], "no.json: no such file"),
+                        ([str(tmp_path / "none"), "--out", str(tmp_path / "a")], "none")]:
+        assert align.main(words) == 2
+        err = capsys.readouterr().err.strip()
+        assert err.splitlines()[-1].startswith("error: ") and told in err and not os.path.exists(tmp_path / "a")
+    assert os.listdir(tmp_path) == []  # nothing half made
+
+
+def test_training_on_loose_parts_warns_and_on_upright_ones_does_not(nails, upright, caplog):
+    prepare.training_data(configuration.load_config(None, [f"data.root={upright}"]))
+    assert caplog.text == ""
+    prepare.training_data(configuration.load_config(None, [f"data.root={nails}"]))
+    assert "lie in all directions on plain ground" in caplog.text
