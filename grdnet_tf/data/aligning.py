@@ -176,7 +176,7 @@ def check(path: str, records: Sequence) -> None:
 
 def warning(records: Sequence) -> Optional[str]:
     """What to say of good pictures whose parts lie in all directions, which networks learn badly; None of others."""
-    some = evenly(records, LOOKED_AT)
+    some = evenly(records, LOOKED_AT) if records else []
     poses = [pose for pose in (find(read_picture(record.image)) for record in some) if pose is not None]
     if len(poses) < max(FEW, FEWEST * len(some)):
         return None

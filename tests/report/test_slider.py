@@ -102,10 +102,7 @@ class Browser:
 
 
 def evaluation(**more):
-    """Four good and four defective images; at the stored threshold of 0.5 one good is rejected, two are missed.
-
-    `more`: thresholds {name: value} beside it.
-    """
+    """Four good and four defective images; at the stored threshold of 0.5 one good is rejected, two are missed."""
     scores = [("good", 0.1), ("good", 0.2), ("good", 0.3), ("good", 0.6), ("spot", 0.25), ("spot", 0.48), ("spot", 0.7),
               ("spot", 0.8)]
     rows, histogram = [], PixelHistogram()
