@@ -35,7 +35,8 @@ def write(path: str, versions: List[str]) -> None:
         publish.verify(folder)
         place = os.path.relpath(folder, out).replace(os.sep, "/")
         sources.update((f"{place}/{name}", os.path.join(folder, name))
-                       for name in (*publish.files(folder), publish.MANIFEST))
+                       for name in (*publish.files(folder), publish.MANIFEST, publish.SIGNATURE)
+                       if name != publish.SIGNATURE or os.path.isfile(os.path.join(folder, name)))
     names = [os.path.basename(os.path.dirname(os.path.abspath(folder))) for folder in versions]
     shared = os.path.join(out, server_files.FOLDER)
     for name in server_files.FILES:

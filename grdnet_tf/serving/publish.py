@@ -14,6 +14,7 @@ from ..errors import ExportStopped, InputError
 from ..storage import aside, file_sha256, read_json, sync, sync_tree, write_json, writing
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # of all other files, the manifest included: signing.py
 LARGEST = 2**63 - 1  # a server reads versions as int64
 
 
@@ -74,7 +75,7 @@ def _stage(home, write, cleanup):
 
 
 def files(folder: str) -> list:
-    """Paths within `folder` of all files but the manifest, with "/" between their parts.
+    """Paths within `folder` of all files but the manifest and its signature, with "/" between their parts.
 
     Raises ExportStopped naming what is neither a file nor a folder, or cannot be read: a link shows a server something
     that no manifest vouches for.
@@ -88,7 +89,7 @@ def files(folder: str) -> list:
                 what = "a link" if stat.S_ISLNK(mode) else "no file"
                 raise ExportStopped(f"{path}: {what}, expected the file itself")
         found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
-    return sorted(path for path in found if path != MANIFEST)
+    return sorted(path for path in found if path not in (MANIFEST, SIGNATURE))
 
 
 def verify(folder: str) -> dict:
