@@ -9,8 +9,8 @@ from . import flags
 
 def parser():
     parser = argparse.ArgumentParser(prog="grdnet sign", description=__doc__)
-    parser.add_argument("path", metavar="FILE|DIR", help="a bundle of `grdnet export --bundle`: FILE.sig is written; or "
-                        "a version's folder: DIR/model.sig")
+    parser.add_argument("path", metavar="FILE|DIR", help="a bundle of `grdnet export --bundle`: FILE.sig is written; "
+                        "or a version's folder: DIR/model.sig")
     parser.add_argument("--key", metavar="FILE", required=True, help="private key, PEM; of an encrypted one "
                         "GRDNET_KEY_PASSWORD in the environment is the password")
     flags.quiet(parser, "errors alone")

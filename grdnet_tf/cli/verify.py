@@ -11,8 +11,8 @@ def parser():
     parser = argparse.ArgumentParser(prog="grdnet verify", description=__doc__)
     parser.add_argument("path", metavar="FILE|DIR", help="a bundle of `grdnet export --bundle`; a version's folder, a "
                         "model's, or all that a server shares")
-    parser.add_argument("--public-key", metavar="FILE", help="also the signature of `grdnet sign`: PEM file of the key's "
-                        "public half; what is unsigned is refused, with status 2 as all that is not as it was signed")
+    parser.add_argument("--public-key", metavar="FILE", help="also the signature of `grdnet sign`: PEM file of the "
+                        "key's public half; what is unsigned, or not as it was signed, is refused with status 2")
     flags.quiet(parser, "errors alone")
     return parser
 

@@ -3,6 +3,7 @@
 
     python client.py --rest http://localhost:8501 --model vials part.png other.jpg
     python client.py --grpc localhost:8500 --model vials --overlay pictures part.png
+    GRDNET_TOKEN=... python client.py --rest https://line.example --ca-file ca.pem --model vials part.png
 
 One file to copy: it needs the standard library and `requests` for REST or `grpcio` for gRPC, nothing else.
 
@@ -28,6 +29,8 @@ import hashlib
 import json
 import math
 import os
+import re
+import ssl
 import sys
 import time
 import urllib.parse
@@ -64,10 +67,16 @@ def reading(decode):
 class Client(abc.ABC):
     """What both ways have in common. `version` None is the newest one that is served; `timeout` in seconds a call.
 
+    Where `address` says TLS ("https://", "grpcs://"), the server's certificate is always verified: against the system's
+    or `requests`' authorities, or those in the PEM file `ca_file` alone. `token` goes with every call as
+    "Authorization: Bearer TOKEN", or as it is in the header `token_header`; over TLS only.
+
     Raises: ValueError for an argument that cannot be meant.
     """
+    TLS = ""  # how an address with it begins
 
-    def __init__(self, address, model, version=None, timeout=10.0):
+    def __init__(self, address, model, version=None, timeout=10.0, ca_file=None, token=None,
+                 token_header="Authorization"):
         for what, text in (("address", address), ("model", model)):
             if not isinstance(text, str) or not text.isprintable() or not text.strip():
                 raise ValueError(f"{what} {text!r}: expected a text")
@@ -75,7 +84,23 @@ class Client(abc.ABC):
             raise ValueError(f"version {version!r}: expected a whole number from 0 on, or None for the newest")
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < 1e6:
             raise ValueError(f"timeout {timeout!r}: expected seconds, more than 0 and less than a million")
+        secure = address.startswith(self.TLS)
+        if not secure and (ca_file is not None or token is not None):
+            what = "no certificate is verified" if token is None else "a token would be read by whoever listens"
+            raise ValueError(f"address {address}: without TLS {what}; expected {self.TLS}...")
+        if ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=os.fspath(ca_file))
+            except OSError as error:
+                raise ValueError(f"{ca_file}: no certificates in PEM ({error.strerror or error})") from None
+        if token is not None and not re.fullmatch(r"[!-~]+", token):
+            raise ValueError("the token: expected letters, digits and signs of ASCII, without spaces")
+        if not re.fullmatch(r"[A-Za-z0-9-]+", token_header):
+            raise ValueError(f"token header {token_header!r}: expected a name, as Authorization or X-Api-Key")
+        bearer = "Bearer " if token_header.lower() == "authorization" else ""
+        self.headers = {} if token is None else {token_header: bearer + token}
         self.address, self.model, self.version, self.timeout = address, model, version, timeout
+        self.ca_file = None if ca_file is None else os.fspath(ca_file)
 
     def inspect(self, pictures, regions=None, overlay=False):
         """{"score", "is_anomalous", "verdict", "valid"} of `pictures`, a list of the bytes of PNG, JPEG or BMP files.
@@ -156,15 +181,19 @@ SENSIBLE = {"score": lambda value: type(value) in (int, float) and -1e-3 <= valu
 
 
 class RestClient(Client):
-    """Over HTTP and JSON; `address` as "http://host:8501". The server sends every output, wanted or not."""
+    """Over HTTP and JSON; `address` as "http://host:8501" or "https://host". Every output is sent, wanted or not."""
+    TLS = "https://"
 
-    def __init__(self, address, model, version=None, timeout=10.0):
-        super().__init__(address, model, version, timeout)
-        if not address.startswith(("http://", "https://")):
+    def __init__(self, address, model, version=None, timeout=10.0, **secrets):
+        super().__init__(address, model, version, timeout, **secrets)
+        if not address.startswith(("http://", self.TLS)):
             raise ValueError(f"address {address}: expected http://HOST:PORT")
         import requests
 
         self.address, self._requests, self._session = address.rstrip("/"), requests, requests.Session()
+        # Always a file: with True an older `requests` verifies nothing where CURL_CA_BUNDLE is empty.
+        self._authorities = (self.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+                             or requests.certs.where())
 
     def predict(self, inputs, signature="serving_default", outputs=()):
         body = {"signature_name": signature, "inputs": {name: _json_tensor(v) for name, v in inputs.items()}}
@@ -191,12 +220,14 @@ class RestClient(Client):
         try:
             with self._session.request("GET" if body is None else "POST", url, data=body, timeout=self.timeout,
                                        headers={"Content-Type": "application/json"}, stream=True,
-                                       allow_redirects=False) as answer:
+                                       allow_redirects=False, verify=self._authorities,
+                                       auth=self._sign if self.headers else None) as answer:
                 text = self._body(what, answer, end)
         except (self._requests.RequestException, OSError, ValueError) as error:
             if isinstance(error, self._requests.Timeout) or time.monotonic() > end:
                 raise self._late(what) from None
-            raise self._failed(what, f"no connection ({type(error).__name__})") from None
+            reason = re.search(r"certificate verify failed[^()]*\b", str(error))
+            raise self._failed(what, f"no connection ({reason[0] if reason else type(error).__name__})") from None
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
@@ -207,6 +238,11 @@ class RestClient(Client):
             moved = f" (moved to {answer.headers['Location']})" if answer.is_redirect else ""
             raise self._failed(what, f"HTTP {answer.status_code}{moved}, and not an answer of TensorFlow Serving")
         return content[key]
+
+    def _sign(self, request):
+        """Last of all, as `requests` would put what it finds in a .netrc in the token's place."""
+        request.headers.update(self.headers)
+        return request
 
     def _body(self, what, answer, end):
         """The bytes of an answer, as far as they come in time and are not too many."""
@@ -224,16 +260,24 @@ class RestClient(Client):
 
 
 class GrpcClient(Client):
-    """Over gRPC; `address` as "host:8500". Faster than REST with tensors and maps, which travel as they are."""
+    """Over gRPC; `address` as "host:8500", with TLS "grpcs://host:8500". Faster: tensors travel as they are."""
+    TLS = "grpcs://"
 
-    def __init__(self, address, model, version=None, timeout=10.0):
-        super().__init__(address, model, version, timeout)
-        if address.startswith(("http://", "https://")):
-            raise ValueError(f"address {address}: expected HOST:PORT")
+    def __init__(self, address, model, version=None, timeout=10.0, **secrets):
+        super().__init__(address, model, version, timeout, **secrets)
+        if address.startswith(("http://", "https://", "grpc://")):
+            raise ValueError(f"address {address}: expected HOST:PORT or {self.TLS}HOST:PORT")
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes lines of its own beside the error
         import grpc
 
         sizes = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", -1)]
-        self._grpc, self._channel = grpc, grpc.insecure_channel(address, sizes)
+        self._grpc, self._metadata = grpc, [(name.lower(), value) for name, value in self.headers.items()]
+        if not address.startswith(self.TLS):
+            self._channel = grpc.insecure_channel(address, sizes)
+        else:
+            authorities = None if self.ca_file is None else _read(self.ca_file)
+            credentials = grpc.ssl_channel_credentials(authorities)
+            self._channel = grpc.secure_channel(address[len(self.TLS):], credentials, sizes)
 
     def predict(self, inputs, signature="serving_default", outputs=()):
         request = encode_predict_request(self.model, signature, inputs, self.version, outputs)
@@ -254,7 +298,8 @@ class GrpcClient(Client):
 
     def _call(self, what, method, request):
         try:
-            return self._channel.unary_unary(f"/tensorflow.serving.{method}")(request, timeout=self.timeout)
+            call = self._channel.unary_unary(f"/tensorflow.serving.{method}")
+            return call(request, timeout=self.timeout, metadata=self._metadata)
         except self._grpc.RpcError as error:
             if error.code() == self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise self._failed(what, f"no answer within {self.timeout:g} s") from None
@@ -612,8 +657,15 @@ def main(argv=None) -> int:
 def _run(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--rest", metavar="URL", help="address of the REST server, as http://localhost:8501")
-    where.add_argument("--grpc", metavar="HOST:PORT", help="address of the gRPC server, as localhost:8500")
+    where.add_argument("--rest", metavar="URL", help="address of the REST server, as http://localhost:8501 or https://...")
+    where.add_argument("--grpc", metavar="HOST:PORT", help="address of the gRPC server, as localhost:8500; with TLS "
+                       "grpcs://HOST:PORT")
+    parser.add_argument("--ca-file", metavar="FILE", help="PEM file of the authority that signed the server's "
+                        "certificate (default: those that the system knows; a certificate is always verified)")
+    parser.add_argument("--token-file", metavar="FILE", help="file that holds the token to send (default: that in the "
+                        "environment variable GRDNET_TOKEN, if any)")
+    parser.add_argument("--token-header", metavar="NAME", default="Authorization",
+                        help="header that carries the token (default: Authorization, as Bearer TOKEN)")
     parser.add_argument("--model", required=True, metavar="NAME", help="name of the served model")
     parser.add_argument("--version", type=int, metavar="N", help="version (default: the newest that is served)")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds a call (default: 10)")
@@ -638,7 +690,8 @@ def _run(argv):
         if arguments.overlay:
             overlay_names(arguments.files)
         kind, address = (RestClient, arguments.rest) if arguments.rest else (GrpcClient, arguments.grpc)
-        client = kind(address, arguments.model, arguments.version, arguments.timeout)
+        client = kind(address, arguments.model, arguments.version, arguments.timeout, ca_file=arguments.ca_file,
+                      token=_token(arguments.token_file), token_header=arguments.token_header)
         for start in range(0, len(arguments.files), arguments.batch):
             invalid += _report(client, arguments.files[start:start + arguments.batch], arguments.roi, arguments.overlay,
                                drift)
@@ -653,6 +706,13 @@ def _run(argv):
     if drift and drift.drifted:
         return 4
     return 1 if invalid else 0
+
+
+def _token(file):
+    """The token in `file`, or in the environment, or None. Not from the command line, which every user can list."""
+    if file is None:
+        return os.environ.get("GRDNET_TOKEN") or None
+    return _read(file).decode("ascii", "replace").strip()
 
 
 def overlay_names(files):

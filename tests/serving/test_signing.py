@@ -32,6 +32,11 @@ def keys(tmp_path_factory):
     return found
 
 
+@pytest.fixture(autouse=True)
+def no_password(monkeypatch):
+    monkeypatch.delenv(signing.PASSWORD, raising=False)
+
+
 @pytest.fixture
 def version(tmp_path):
     """exports/vials/3."""
@@ -115,7 +120,8 @@ def listed_anew(version):
 @pytest.mark.parametrize("forged", [False, True], ids=["", "and listed"])
 @pytest.mark.parametrize("harm,name", [
     (change, "saved_model.pb"), (change, "variables/data"), (add, "variables/more"), (add, ".gitignore"),
-    (add, ".github/workflow"), (add, "inner/model.sig"), (lambda v, n: os.remove(os.path.join(v, n)), "saved_model.pb")])
+    (add, ".github/workflow"), (add, "inner/model.sig"),
+    (lambda version, name: os.remove(os.path.join(version, name)), "saved_model.pb")])
 def test_what_is_not_as_it_was_signed_is_refused(signed, keys, capsys, harm, name, forged):
     harm(signed, name)
     if forged:
@@ -142,7 +148,8 @@ def test_a_damaged_signature_is_refused(signed, keys, capsys):
     with open(path, encoding="utf-8") as stream:
         whole = json.load(stream)
     envelope = whole["dsseEnvelope"]
-    swapped = dict(whole, dsseEnvelope=dict(envelope, signatures=[{"sig": "AAAA" + envelope["signatures"][0]["sig"][4:]}]))
+    other = [{"sig": "AAAA" + envelope["signatures"][0]["sig"][4:]}]
+    swapped = dict(whole, dsseEnvelope=dict(envelope, signatures=other))
     for content in ("", "{}", "[" * 100_000, "null", json.dumps(whole)[:-9], json.dumps(swapped),
                     json.dumps(dict(whole, dsseEnvelope=dict(envelope, signatures=[]))),
                     json.dumps(dict(whole, dsseEnvelope=dict(envelope, payload="e30="))),
@@ -183,7 +190,6 @@ def test_what_is_not_whole_is_not_signed(version, keys, capsys, tmp_path):
 
 @pytest.mark.parametrize("password", [None, "another word"])
 def test_a_key_that_does_not_open_is_one_line(version, keys, monkeypatch, password):
-    monkeypatch.delenv(signing.PASSWORD, raising=False)
     if password:
         monkeypatch.setenv(signing.PASSWORD, password)
     with pytest.raises(InputError, match="two.pem: not used.*[Pp]assword"):
