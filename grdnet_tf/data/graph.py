@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from . import graph_jpeg
 from .graph_bytes import fits, isolated, numbers, orientation, part, starts
-from .headers import EOI
+from .headers import EOI, JPEG_SIDE, most_bytes
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -33,6 +33,8 @@ def decode(contents, channels: int, max_pixels: int, white: int = 0):
 @tf.autograph.experimental.do_not_convert
 def decode_region(contents, max_pixels: int):
     """One file's bytes -> (h, w, 1) int64 in {0, 1}, upright, as `files.examine_region`; (0, 0, 1) where refused."""
+    contents = _short(contents, max_pixels)
+
     def png():
         sides, turned = _png_header(contents)[:2]
         pixels = isolated(fits(contents, sides, _png_bytes(contents), max_pixels),
@@ -120,6 +122,7 @@ def _decode(contents, channels, max_pixels):
         sides = tf.stack([header[5] * 256 + header[6], header[7] * 256 + header[8]])
         sound = tf.logical_and(fits(contents, sides, sides[0] * sides[1] // 512, max_pixels), layout["whole"])
         sound = tf.logical_and(sound, tf.logical_and(tf.reduce_any(header[1] == [0xC0, 0xC1, 0xC2]), header[4] == 8))
+        sound = tf.logical_and(sound, tf.reduce_all(sides <= JPEG_SIDE))
         sound = tf.logical_and(sound, tf.reduce_any(header[9] == [1, 3]))
 
         def read(c):
@@ -137,8 +140,16 @@ def _decode(contents, channels, max_pixels):
     def none():
         return tf.zeros((0, 0, channels)), 255.0, 0, False, 1
 
+    contents = _short(contents, max_pixels)
     return tf.cond(starts(contents, PNG), png, lambda: tf.cond(
         starts(contents, b"BM"), bmp, lambda: tf.cond(starts(contents, b"\xff\xd8\xff"), jpeg, none)))
+
+
+def _short(contents, max_pixels):
+    """`contents`; of no format where there are more bytes than `headers.most_bytes`."""
+    most = [tf.constant(most_bytes(kind, max_pixels), tf.int64) for kind in ("JPEG", "PNG")]
+    short = tf.cast(tf.strings.length(contents), tf.int64) <= tf.where(starts(contents, b"\xff\xd8\xff"), *most)
+    return tf.where(short, contents, b"")
 
 
 def _png_header(contents):

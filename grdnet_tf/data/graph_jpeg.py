@@ -12,7 +12,7 @@ _ROOM = 64  # zeros behind a file's bytes: what a header that is cut off reads
 def layout_of(contents):
     """{"frame", "scan", "end", "exif" (-1: none)} int64, {"restarts", "several", "whole"} bool."""
     length = tf.cast(tf.strings.length(contents), tf.int64)
-    data = tf.cast(tf.io.decode_raw(tf.strings.join([contents, b"\0" * _ROOM]), tf.uint8), tf.int64)
+    data = tf.io.decode_raw(tf.strings.join([contents, b"\0" * _ROOM]), tf.uint8)  # and stays so
     ahead = data[1:]
     marked = tf.logical_and(data[:-1] == 255, tf.logical_and(tf.logical_and(ahead != 0, ahead != 255), tf.logical_or(
         ahead < 0xD0, ahead > 0xD7)))
@@ -20,7 +20,7 @@ def layout_of(contents):
     zero = tf.constant(0, tf.int64)
 
     def walk(at, frame, scan, exif, scans, restarts, going, whole):
-        here = tf.gather(data, tf.minimum(at + tf.range(6, dtype=tf.int64), length + _ROOM - 1))
+        here = tf.cast(tf.gather(data, tf.minimum(at + tf.range(6, dtype=tf.int64), length + _ROOM - 1)), tf.int64)
         marker, span = here[1], here[2] * 256 + here[3]
         fill, end = marker == 0xFF, marker == 0xD9
         sound = tf.logical_and(at + 2 <= length, here[0] == 0xFF)
@@ -42,15 +42,18 @@ def layout_of(contents):
     at, frame, scan, exif, scans, restarts, _, whole = tf.while_loop(
         lambda *state: state[6], walk, (zero + 2, zero, zero, zero - 1, zero, False, True, False))
     whole = tf.logical_and(whole, tf.logical_and(frame > 0, scan > 0))
-    codes = tf.boolean_mask(ahead, tf.logical_and(data[:-1] == 255, tf.logical_and(ahead > 0, ahead < 255)))
-    places = tf.where(tf.logical_and(data[:-1] == 255, tf.logical_and(ahead > 0, ahead < 255)))[:, 0]
-    codes = tf.boolean_mask(codes, tf.logical_and(places >= scan, places < at))
-    before = tf.concat([[zero], codes[:-1]], 0)[:tf.size(codes)]
-    is_restart, follows = _restart(codes), _restart(before)
-    wanted = tf.where(follows, 0xD0 + (before - 0xD0 + 1) % 8, 0xD0)
-    order = tf.reduce_all(tf.logical_or(tf.logical_not(is_restart), codes == wanted))
+    whole = tf.cond(whole, lambda: _in_order(data[scan:at + 1]), lambda: False)
     return {"frame": frame, "scan": scan, "end": at, "exif": exif, "restarts": restarts, "several": scans > 1,
-            "whole": tf.logical_and(whole, order)}
+            "whole": whole}
+
+
+def _in_order(scans):
+    """Whether the restart markers count 0 to 7 and again from 0; of all scans and the byte behind, uint8."""
+    coded = tf.logical_and(scans[:-1] == 255, tf.logical_and(scans[1:] > 0, scans[1:] < 255))
+    codes = tf.boolean_mask(scans[1:], coded)
+    before = tf.concat([tf.constant([0], tf.uint8), codes[:-1]], 0)[:tf.size(codes)]
+    wanted = tf.where(_restart(before), 0xD0 + (before - 0xD0 + 1) % 8, tf.constant(0xD0, tf.uint8))
+    return tf.reduce_all(tf.logical_or(tf.logical_not(_restart(codes)), codes == wanted))
 
 
 def _restart(codes):

@@ -14,6 +14,11 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 MAX_PIXELS = 50_000_000  # of a picture: 600 MB while it is resized
+# Bytes of a file: two samples of 16 bit and three colours a pixel (a JPEG: two bytes), and what cameras add. All of a file is
+# looked at before its sides are believed, so a long one costs memory whatever it claims.
+ADDED_BYTES = 1 << 24
+PIXEL_BYTES, JPEG_PIXEL_BYTES = 6, 2
+JPEG_SIDE = 65_000  # libjpeg reads 65,500; `scan_reason` makes a picture up to 288 rows higher
 DAMAGED = "cannot be decoded: truncated or damaged"
 # Put where a scan of a JPEG ends, it changes the picture only if the scan was too short: see `scan_reason`.
 SENTINEL = b"\x5a\xa7\x36\xc9\x1d\xe4\x8b\x72" * 5
@@ -21,6 +26,11 @@ RUN = 32  # bytes alike, at a multiple of as many from the scan's start
 EOI = b"\xff\xd9"
 _SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)  # within a scan 00 is stuffing, D0 to D7 a restart
 _SCAN_PART = re.compile(rb"\xff(?=[\xc4\xda\xd0-\xd7])", re.DOTALL)
+
+
+def most_bytes(kind: str, pixels: int = MAX_PIXELS) -> int:
+    """How long a file ("JPEG" or another kind) of at most `pixels` may be."""
+    return (JPEG_PIXEL_BYTES if kind == "JPEG" else PIXEL_BYTES) * pixels + ADDED_BYTES
 
 
 class Header(NamedTuple):
@@ -45,14 +55,15 @@ def png(contents: bytes) -> Header:
 
 
 def _check_chunks(contents):
-    """ValueError where a part of a PNG that its pixels need is cut off or not as it was written. libpng finds that too,
-    but within OpenCV prints a line of its own to the error stream."""
+    """ValueError where a part of a PNG is cut off, or one that its pixels need is not as it was written. libpng finds that
+    too, but within OpenCV prints a line of its own to the error stream; and OpenCV makes room for as many bytes as a part
+    claims, up to 4 GB."""
     at = 8
-    while at + 12 <= len(contents):
+    while at < len(contents):
         end = at + 12 + int.from_bytes(contents[at:at + 4], "big")
         name = bytes(contents[at + 4:at + 8])
-        if name[:1].isupper() and (end > len(contents) or zlib.crc32(contents[at + 4:end - 4])
-                                   != int.from_bytes(contents[end - 4:end], "big")):
+        if end > len(contents) or name[:1].isupper() and zlib.crc32(contents[at + 4:end - 4]) != int.from_bytes(
+                contents[end - 4:end], "big"):
             raise ValueError(DAMAGED)
         at = len(contents) if name == b"IEND" else end
 
@@ -158,6 +169,8 @@ def jpeg_header(contents: bytes, layout: Layout) -> Header:
     height, width, components = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), frame[5]
     if kind not in (0xC0, 0xC1, 0xC2) or frame[0] != 8:
         raise ValueError("is a JPEG of a rare kind, expected baseline or progressive with 8 bit")
+    if max(height, width) > JPEG_SIDE:
+        raise ValueError(f"is a JPEG of {width} x {height}, expected sides of at most {JPEG_SIDE} pixels")
     if components not in (1, 3):
         raise ValueError(f"has {components} colour components (CMYK), expected grey or RGB")
     _within(height, width, height * width / 512, contents)  # at least a bit for each block of 8 x 8

@@ -39,7 +39,7 @@ def _header(contents):
         with tifffile.TiffFile(io.BytesIO(contents)) as file:
             pages, page = len(file.pages), file.pages[0]
         bits, kind, compression = page.bitspersample, page.sampleformat, int(page.compression)
-        height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
+        height, width, samples = map(int, (page.imagelength, page.imagewidth, page.samplesperpixel))
         ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts)]
         sizes, tag = page.databytecounts, page.tags.get(274)
         page.photometric, page.planarconfig, page.predictor = (int(n) for n in (

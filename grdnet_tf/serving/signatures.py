@@ -38,6 +38,8 @@ from ..report.pictures import IMAGE_SHARE, jet
 from . import found_regions
 from .names import DEFAULT, TENSORS
 
+PIXELS, LEAST_FILES = 1 << 23, 16  # of all pictures of a call, as the network gets them; files that any call may bring
+
 
 class Station(NamedTuple):
     """What of the station's settings is in the graph: (H, W) bool of the ROI, pixels of the least region that counts.
@@ -108,22 +110,30 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
     def decode_both(files):
         return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
 
+    def decoded(read, files, shapes):
+        """One after the other, so that a batch takes the memory of its largest file, and no more files than allowed."""
+        few = tf.raw_ops.Assert(condition=tf.size(tf.nest.flatten(files)[0]) <= most_files(height, width), data=[
+            tf.constant(f"more than {most_files(height, width)} files in one call")])
+        with tf.control_dependencies([] if few is None else [few]):
+            files = tf.nest.map_structure(tf.identity, files)
+        return tf.map_fn(read, files, fn_output_signature=shapes, parallel_iterations=1)
+
     picture, region = tf.TensorSpec(size, tf.float32), tf.TensorSpec((height, width, 1), tf.float32)
 
     def serve_bytes(image_bytes):
-        return whole(detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture)))
+        return whole(detect(decoded(decode, image_bytes, picture)))
 
     def serve_bytes_roi(image_bytes, roi_bytes):
-        images, roi = tf.map_fn(decode_both, (image_bytes, roi_bytes), fn_output_signature=(picture, region))
+        images, roi = decoded(decode_both, (image_bytes, roi_bytes), (picture, region))
         return whole(_detect(model, images, inside, roi, small_roi))
 
     def serve_bytes_map(image_bytes):
-        images = tf.map_fn(decode, image_bytes, fn_output_signature=picture)
+        images = decoded(decode, image_bytes, picture)
         found = detect(images)
         return dict(judged(found), valid=found["valid"], overlay_bytes=_overlays(images, found["anomaly_map"]))
 
     def serve_regions(image_bytes):
-        found = detect(tf.map_fn(decode, image_bytes, fn_output_signature=picture))
+        found = detect(decoded(decode, image_bytes, picture))
         own = [levels[1]] if station.roi is not None else []
         level = next(value for value in (*own, levels[0], thresholds["image"]["value"]) if value is not None)
         doubtful = tf.reshape(tf.minimum(found["verdict"], 1) * found["valid"], (-1, 1, 1, 1))
@@ -166,6 +176,11 @@ def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pi
     with contextlib.redirect_stdout(io.StringIO()):  # a page on every signature
         archive.write_out(folder)
     return offered
+
+
+def most_files(height: int, width: int) -> int:
+    """How many files one call may bring: a byte that is no picture takes as much memory as a picture of H x W."""
+    return max(LEAST_FILES, PIXELS // (height * width))
 
 
 def decision_threshold(value: float) -> np.float32:
