@@ -3,11 +3,13 @@
     python benchmarks/inference.py                                  the demo configuration with fresh weights
     python benchmarks/inference.py --run runs/demo --threads 1      a trained run, on one core
     python benchmarks/inference.py --config configs/paper.yaml --rounds 5
+    python benchmarks/inference.py --only tftrt --apart 0.01       one further form beside Keras and the SavedModel
 
 Every form gives score, decision and map of the same pictures as NumPy arrays; "+ decode" starts from PNG files instead
-of tensors. The scores are compared before anything is timed. The forms run in turns, so that a busy machine slows all
-alike; the ratio says how many times as long as the fastest one a form's median call takes. CPU ms is the processor time
-of a call, all threads together: on a busy machine the steadier number.
+of tensors. Scores, and decisions at a threshold amid them, are compared with Keras' before anything is timed.
+The forms run in turns, so that a busy machine slows all alike; the ratio says how many times as long as the fastest one
+a form's median call takes. CPU ms is the processor time of a call, all threads together: on a busy machine the steadier
+number.
 """
 import argparse
 import os
@@ -21,6 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 AGREE = 1e-4  # of the scores of any two forms
 KERAS, DECODE = "Keras predict", "SavedModel + decode"
+PROVIDERS = {"onnx": "CPUExecutionProvider", "onnx-cuda": "CUDAExecutionProvider",
+             "onnx-tensorrt": "TensorrtExecutionProvider"}
+FURTHER = (*PROVIDERS, "openvino", "tftrt")  # forms beside those of TensorFlow alone
 OUTPUTS = ("score", "anomaly_map", "is_anomalous")
 
 
@@ -34,6 +39,12 @@ def parse(argv):
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="cores to use (default: all)")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each form (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=10, help="calls a turn (default: %(default)s)")
+    parser.add_argument("--only", nargs="*", choices=FURTHER, default=("onnx", "openvino"), metavar="FORM",
+                        help=f"of {', '.join(FURTHER)}, beside those of TensorFlow (default: onnx openvino)")
+    parser.add_argument("--apart", type=float, default=AGREE, metavar="X",
+                        help="how far the scores of two forms may be apart (default: %(default)s; TF32 takes more)")
+    parser.add_argument("--keep", metavar="DIR", help="where the exported forms stay, and are taken from if they are there")
+    parser.add_argument("--json", metavar="FILE", help="append each line of the table as JSON")
     return parser.parse_args(argv)
 
 
@@ -54,15 +65,17 @@ def main(argv=None) -> int:
 
         from grdnet_tf.training import building
 
+        tf.keras.utils.set_random_seed(0)  # what is kept has the same weights
         model = building.load_run(arguments.run).model if arguments.run else building.build_model(config)
 
         device = tf.config.list_logical_devices("GPU") or f"{run_folder.environment()['processor']}, {threads} core(s)"
         print(f"{os.path.basename(arguments.run or arguments.config)}, {model.image_size[0]} x {model.image_size[1]} x "
               f"{model.channels}, TensorFlow {tf.__version__}, Keras {keras.__version__}, {device}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            forms = load(model, folder, threads)
+            forms = load(model, arguments.keep or folder, threads, arguments)
             for batch in arguments.batch:
-                report(forms, pictures(model, batch), arguments.rounds, arguments.calls)
+                of_batch = {name: form for name, form in forms.items() if getattr(form, "batch", batch) == batch}
+                report(of_batch, pictures(model, batch), arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -95,15 +108,22 @@ def pictures(model, batch):
     return images
 
 
-def load(model, folder, threads):
+def load(model, folder, threads, arguments):
     """{form: function from images, for DECODE from files, to (score, anomaly_map, is_anomalous) as NumPy arrays}."""
     import tensorflow as tf
 
+    from benchmarks import lines
+    from grdnet_tf.errors import ExportStopped, InputError
     from grdnet_tf.serving.folding import inference_half
     from grdnet_tf.serving.signatures import write_saved_model
 
     saved = os.path.join(folder, "saved_model")
-    write_saved_model(saved, inference_half(model), {"image": {"value": 0.5}}, batch_sizes=())
+    scores = sorted(float(score) for score in model.predict(pictures(model, max(arguments.batch)), verbose=0)[2])
+    threshold = sum(scores[(len(scores) - 1) // 2:len(scores) // 2 + 1]) / (2 - len(scores) % 2)
+    if not os.path.exists(saved):
+        write_saved_model(saved + ".tmp", inference_half(model), {"image": {"value": threshold}},
+                          batch_sizes=arguments.batch if arguments.keep or "tftrt" in arguments.only else ())
+        os.rename(saved + ".tmp", saved)
     function = tf.saved_model.load(saved).signatures["serving_default"]
 
     def signature(images):
@@ -112,12 +132,19 @@ def load(model, folder, threads):
 
     def predict(images):
         found = model.predict(images, batch_size=len(images), verbose=0)
-        return found[2], found[1], found[2] > 0.5
+        return found[2], found[1], found[2] > threshold
 
     forms = {KERAS: predict, "SavedModel signature": signature,
              "SavedModel session": session(saved, "serving_default", "images"),
              DECODE: session(saved, "serve_bytes", "image_bytes")}
-    return dict(forms, **other_runtimes(saved, folder, threads))
+    for name in arguments.only:
+        further = engines if name == "tftrt" else openvino if name == "openvino" else runtime
+        try:
+            forms.update(further(name, saved, folder, threads, arguments))
+        except (InputError, ExportStopped) as error:
+            print(f"{name}: skipped: {error}", flush=True)
+            lines.add(arguments.json, form=name, skipped=str(error))
+    return forms
 
 
 def session(saved, signature, name):
@@ -131,29 +158,48 @@ def session(saved, signature, name):
     return running.make_callable([found.outputs[output].name for output in OUTPUTS], [found.inputs[name].name])
 
 
-def other_runtimes(saved, folder, threads):
-    """ONNX Runtime and OpenVINO on the CPU, where they are installed; says so where they are not."""
+def onnx_file(saved, folder):
+    """The path of the SavedModel as ONNX, which is written once. InputError where a package is missing."""
+    from grdnet_tf.serving.convert import onnx
+
+    onnx.require()
+    path = os.path.join(folder, "model.onnx")
+    if not os.path.exists(path):
+        onnx.write(saved, path)
+    return path
+
+
+def runtime(name, saved, folder, threads, arguments):
+    """ONNX Runtime with one provider. InputError where it has none of that name, or runs on the CPU in its place."""
     from importlib.util import find_spec
 
     from grdnet_tf.errors import InputError
-    from grdnet_tf.serving.convert import onnx
 
-    try:
-        onnx.require()
-    except InputError as error:
-        print(f"without ONNX Runtime and OpenVINO: {error}")
-        return {}
+    provider = PROVIDERS[name]
+    if find_spec("onnxruntime") is None:
+        raise InputError("ONNX Runtime is not installed")
     import onnxruntime
 
-    path = os.path.join(folder, "model.onnx")
-    onnx.write(saved, path)
-    options = onnxruntime.SessionOptions()
+    if provider not in onnxruntime.get_available_providers():
+        raise InputError(f"ONNX Runtime {onnxruntime.__version__} has no {provider} (pip install onnxruntime-gpu)")
+    path, options = onnx_file(saved, folder), onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    running = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    forms = {"ONNX Runtime (CPU)": lambda images: running.run(OUTPUTS, {"images": images})}
+    running = onnxruntime.InferenceSession(path, options, providers=[provider])
+    if running.get_providers()[0] != provider:
+        raise InputError(f"ONNX Runtime cannot load {provider} here: CUDA, cuDNN or TensorRT is missing")
+    label = provider.replace("ExecutionProvider", "")
+    return {f"ONNX Runtime ({label})": lambda images: running.run(OUTPUTS, {"images": images})}
+
+
+def openvino(name, saved, folder, threads, arguments):
+    """OpenVINO on the CPU. InputError where it is not installed."""
+    from importlib.util import find_spec
+
+    from grdnet_tf.errors import InputError
+
     if find_spec("openvino") is None:
-        print("without OpenVINO: not installed (pip install openvino)")
-        return forms
+        raise InputError("not installed (pip install openvino)")
+    path = onnx_file(saved, folder)
     import openvino
 
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": threads,
@@ -163,37 +209,69 @@ def other_runtimes(saved, folder, threads):
         found = compiled([images])
         return [found[name] for name in OUTPUTS]
 
-    return dict(forms, **{"OpenVINO (CPU)": infer})
+    return {"OpenVINO (CPU)": infer}
 
 
-def report(forms, images, rounds, calls):
-    """One line a form: median and 99th percentile of a call, its processor time, images/s, ratio to the fastest."""
+def engines(name, saved, folder, threads, arguments):
+    """TF-TRT, an engine a batch size. InputError where TensorFlow or the machine has none; ExportStopped."""
+    import tensorflow as tf
+
+    from grdnet_tf.serving.convert import tensorrt
+
+    tensorrt.require()
+    found = {}
+    for batch in arguments.batch:
+        converted = os.path.join(folder, f"tftrt_{batch}")
+        print(f"TF-TRT, batch {batch}: {tensorrt.convert(saved, converted, batch)}", flush=True)
+        loaded = tf.saved_model.load(converted)
+
+        def infer(images, loaded=loaded):
+            given = loaded.signatures["serving_default"](images=tf.constant(images))
+            return [given[output].numpy() for output in OUTPUTS]
+
+        infer.batch = batch
+        found[f"TF-TRT, batch {batch}"] = infer
+    return found
+
+
+def report(forms, images, arguments):
+    """One line a form: median and 99th percentile of a call, its processor time, images/s, ratio to the fastest, how
+    far its scores are from Keras', how many decisions are others."""
     import cv2
     import numpy as np
 
+    from benchmarks import lines
+
     files = [cv2.imencode(".png", np.round(image[..., ::-1] * 255).astype(np.uint8))[1].tobytes() for image in images]
     inputs = {name: files if name == DECODE else images for name in forms}
-    reference = forms[KERAS](images)[0]
+    reference, apart, others = forms[KERAS](images), {}, {}
     for name, form in forms.items():
-        apart = float(np.abs(np.asarray(form(inputs[name])[0]) - reference).max())
-        if not apart <= AGREE:
-            raise AssertionError(f"{name}: scores differ by {apart:.2g} from those of {KERAS}")
+        found = form(inputs[name])
+        apart[name] = float(np.abs(np.asarray(found[0]) - reference[0]).max())
+        others[name] = int((np.asarray(found[2]).astype(bool) != np.asarray(reference[2]).astype(bool)).sum())
+        if not apart[name] <= arguments.apart:
+            lines.add(arguments.json, form=name, batch=len(images), apart=apart[name], decisions_changed=others[name])
+            raise AssertionError(f"{name}: scores differ by {apart[name]:.2g} from those of {KERAS}")
     seconds, busy = {name: [] for name in forms}, {name: [] for name in forms}
-    for turn in range(rounds + 1):
+    for turn in range(arguments.rounds + 1):
         for name, form in forms.items():
             form(inputs[name])  # the first call after another form finds cold caches
-            for _ in range(calls):
+            for _ in range(arguments.calls):
                 start, used = time.perf_counter(), time.process_time()
                 form(inputs[name])
                 if turn:
                     seconds[name].append(time.perf_counter() - start)
                     busy[name].append(time.process_time() - used)
     fastest = min(float(np.median(times)) for times in seconds.values())
-    print(f"batch {len(images):<17} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>8} {'images/s':>9} {'ratio':>6}")
+    print(f"batch {len(images):<17} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>8} {'images/s':>9} {'ratio':>6} "
+          f"{'apart':>8} {'decisions':>9}")
     for name, times in seconds.items():
         median, slow = (float(np.percentile(times, q)) for q in (50, 99))
         print(f"  {name:21} {median * 1e3:8.2f} {slow * 1e3:8.2f} {np.median(busy[name]) * 1e3:8.2f} "
-              f"{len(images) / median:9.1f} {median / fastest:6.2f}", flush=True)
+              f"{len(images) / median:9.1f} {median / fastest:6.2f} {apart[name]:8.1e} {others[name]:9d}", flush=True)
+        lines.add(arguments.json, form=name, batch=len(images), p50_ms=median * 1e3, p99_ms=slow * 1e3,
+                  cpu_ms=float(np.median(busy[name])) * 1e3, images_per_second=len(images) / median, apart=apart[name],
+                  decisions_changed=others[name])
 
 
 if __name__ == "__main__":

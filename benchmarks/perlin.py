@@ -15,21 +15,70 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def main(argv=None):
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=256, help="height and width of the pictures")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
     parser.add_argument("--rounds", type=int, default=10)
-    arguments = parser.parse_args(argv)
-    measure(arguments.size, arguments.batch, arguments.channels, arguments.rounds)
+    parser.add_argument("--against-host", action="store_true", help="also whether the device draws the host's masks")
+    parser.add_argument("--forms", type=int, metavar="N", help="only the first N of the forms (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="append what is measured as JSON lines")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    if arguments.against_host:
+        compare(arguments.size, arguments.batch, arguments.channels, arguments.json)
+    measure(arguments.size, arguments.batch, arguments.channels, arguments.rounds, arguments.json,
+            arguments.forms)
     return 0
 
 
-def measure(size, batch, channels, rounds):
+def compare(size, batch, channels, json):
+    """Defects of every source and shape from the same seeds, on the device (graph, XLA) and on the host."""
     import numpy as np
     import tensorflow as tf
 
+    from benchmarks import lines
+    from grdnet_tf.defects.perturb import perturb
+    from grdnet_tf.options import SHAPES, SOURCES, Noise
+
+    random = np.random.default_rng(0)
+    image = random.random((batch, size, size, channels), dtype=np.float32)
+    seed = np.stack([np.ones(batch), np.arange(batch)], 1).astype(np.int32)
+    textures = random.integers(0, 256, (4, size, size, channels), dtype=np.uint8)
+    noise = Noise(probability=1.0).replace(sources={name: 1.0 for name in SOURCES if name != "real"},
+                                           shapes={name: 1.0 for name in SHAPES})
+
+    def drawn(device, compiled):
+        with tf.device(device):
+            function = tf.function(lambda a, b, c: perturb(a, None, b, noise, c), jit_compile=compiled)
+            found = function(tf.constant(image), tf.constant(seed), tf.constant(textures))
+            return found.mask.numpy(), found.noisy.numpy()
+
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    host = drawn("CPU:0", False)
+    for name, device, compiled in (("graph", "GPU:0" if gpu else "CPU:0", False),
+                                   ("XLA", "GPU:0" if gpu else "CPU:0", True)):
+        mask, noisy = drawn(device, compiled)
+        same = mask == host[0]
+        agree = np.broadcast_to(same, noisy.shape)
+        apart = float(np.abs(noisy - host[1])[agree].max())
+        told = {"device": device, "form": name, "masked": float(host[0].mean()), "pixels": int(same.size),
+                "pixels_of_another_mask": int((~same).sum()), "largest_difference_elsewhere": apart}
+        print(f"{device} ({name}) against the host in a graph: {told['pixels_of_another_mask']} of {same.size} pixels "
+              f"of the masks differ, colours elsewhere by up to {apart:.2g}{'' if gpu else '; no GPU: both the host'}",
+              flush=True)
+        lines.add(json, **told)
+
+
+def measure(size, batch, channels, rounds, json=None, most=None):
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks import lines
     from grdnet_tf.defects.perlin import cells, perlin_noise
     from grdnet_tf.defects.perturb import perturb, sample
     from grdnet_tf.options import SHAPES, SOURCES, Noise
@@ -51,6 +100,7 @@ def measure(size, batch, channels, rounds):
     forms = [("noise alone", only_noise), ("perturb, not turned", whole(rotation=0.0))]
     forms += [(f"perturb, {name}", whole(sources={name: 1.0})) for name in SOURCES if name != "real"]
     forms += [(f"perturb, {name}", whole(shapes={name: 1.0})) for name in SHAPES[1:]]
+    forms = forms[:most]
     functions = {("NumPy, noise alone", False): lambda: [numpy_perlin(random, size, size, np) for _ in range(batch)]}
     for name, function in forms:
         for compiled in (False, True):
@@ -67,6 +117,7 @@ def measure(size, batch, channels, rounds):
             if (name, compiled) in seconds:
                 speedup = seconds["NumPy, noise alone", False] / seconds[name, compiled]
                 print(f"{batch / seconds[name, compiled]:8.0f}/s{speedup:6.1f} x", end="")
+                lines.add(json, what=name, xla=compiled, images_per_second=batch / seconds[name, compiled])
         print()
 
 

@@ -31,6 +31,7 @@ def parse(argv):
     parser.add_argument("--config", metavar="FILE", help="train this configuration's model and time its waiting")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[], help="a key of the configuration")
     parser.add_argument("--steps", type=int, default=20, help="steps to time with --config (default: %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="append what is measured as JSON lines")
     return parser.parse_args(argv)
 
 
@@ -71,6 +72,7 @@ def draw(root, count, size):
 
 def compare(found, arguments):
     """Images/s of the forms, and their ratio to decoding the files in every pass."""
+    from benchmarks import lines
     from grdnet_tf.data import pipeline
     from grdnet_tf.options import Data
 
@@ -91,13 +93,15 @@ def compare(found, arguments):
             rates[name] = max(rates[name], arguments.batches * arguments.batch / (time.perf_counter() - start))
     base = rates["files, decoded each time"]
     for name, rate in rates.items():
-        print(f"{name:34} {rate:8.0f} images/s {rate / base:7.2f} x")
+        print(f"{name:34} {rate:8.0f} images/s {rate / base:7.2f} x", flush=True)
+        lines.add(arguments.json, form=name, images_per_second=rate)
 
 
 def wait(root, arguments):
     """The share of the wall time in which a real training step waits for its batch."""
     import tensorflow as tf
 
+    from benchmarks import lines
     from grdnet_tf import config as configuration
     from grdnet_tf.training import building, prepare
 
@@ -120,6 +124,8 @@ def wait(root, arguments):
     wall = time.perf_counter() - start
     print(f"{os.path.basename(arguments.config)}: {wall / arguments.steps * 1e3:.0f} ms a step, of which "
           f"{waited / arguments.steps * 1e3:.1f} ms ({waited / wall:.1%}) waiting for data")
+    lines.add(arguments.json, config=os.path.basename(arguments.config), steps=arguments.steps,
+              seconds=wall / arguments.steps, waiting=waited / wall)
 
 
 if __name__ == "__main__":

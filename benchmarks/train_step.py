@@ -6,7 +6,8 @@
 
 GFLOP counts the convolutions and matrix products of the traced step, forward and backward, a multiplication and an
 addition as two. The matrix product runs in the same number format, on the same machine, in turns with the step, so that
-a busy machine slows both alike; of each the fastest turn counts.
+a busy machine slows both alike; of each the fastest turn counts. On a GPU "float32" multiplies in float32 and "tf32" in
+TF32, which is what TensorFlow does there by itself.
 """
 import argparse
 import os
@@ -18,7 +19,8 @@ sys.path.insert(0, PROJECT)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 CONFIGS = [os.path.join(PROJECT, "configs", name) for name in ("demo.yaml", "paper.yaml")]
-MATRIX = 2048  # side of the square matrices: large enough for the full rate, 17 GFLOP a product
+MATRIX = {"CPU": 2048, "GPU": 8192}  # side of the square matrices: large enough for the full rate, 17 and 1100 GFLOP
+FORMATS = {"float32": "float32", "tf32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 
 
 def parse(argv):
@@ -26,12 +28,13 @@ def parse(argv):
     parser.add_argument("--config", nargs="+", default=CONFIGS, metavar="FILE")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[], help="a key of the configuration")
     parser.add_argument("--precision", nargs="+", default=["float32"],
-                        choices=("float32", "mixed_float16", "mixed_bfloat16"))
+                        choices=tuple(FORMATS))
     parser.add_argument("--jit", nargs="+", default=["off"], choices=("off", "on"), help="XLA")
     parser.add_argument("--batch", type=int, help="batch size (default: the config's)")
     parser.add_argument("--turns", type=int, default=5,
                         help="measured steps (default: %(default)s); 0 counts the work and measures nothing")
     parser.add_argument("--parts", action="store_true", help="also the noise's and SSIM's share of the step")
+    parser.add_argument("--json", metavar="FILE", help="append each line of the table as JSON")
     return parser.parse_args(argv)
 
 
@@ -54,20 +57,28 @@ def main(argv=None) -> int:
             for precision in arguments.precision:
                 for jit in arguments.jit:
                     report(name, config, arguments.batch or config.train.batch_size, precision, jit == "on",
-                           arguments.turns, arguments.parts)
+                           arguments.turns, arguments.parts, arguments.json)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def report(name, config, batch_size, precision, jit, turns, parts):
+def report(name, config, batch_size, precision, jit, turns, parts, json=None):
     """One line of the table."""
     import tensorflow as tf
 
+    from benchmarks import lines
+
+    row = {"config": name, "batch": batch_size, "precision": precision, "xla": jit}
+    if precision == "tf32" and not tf.config.list_logical_devices("GPU"):
+        print(f"{name:16} {'':9} {batch_size:5} {precision:14} {'on' if jit else 'off':3} skipped: TF32 is a GPU's")
+        lines.add(json, **row, skipped="TF32 is a GPU's")
+        return
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32" if precision == "tf32" else precision)
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
     model, batch = build(config, batch_size)
     flop = count_flop(tf.function(model.train_step).get_concrete_function(batch).graph)
     size = "{}x{}".format(*config.data.trained_size)
@@ -76,15 +87,17 @@ def report(name, config, batch_size, precision, jit, turns, parts):
         print(f"{setting} {'':16} {flop / batch_size / 1e9:11.2f}", flush=True)
         return
     step = tf.function(model.train_step, jit_compile=jit)
-    compute = {"float32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}[precision]
-    product = matrix_product(compute)
+    side, product = matrix_product(FORMATS[precision])
     jobs = {"step": lambda: step(batch), "product": product}
     if parts:
         jobs.update(part_jobs(model, batch, jit))
     seconds = fastest(jobs, turns)
-    rate, peak = flop / seconds["step"] / 1e9, 2 * MATRIX ** 3 / seconds["product"] / 1e9
+    rate, peak = flop / seconds["step"] / 1e9, 2 * side ** 3 / seconds["product"] / 1e9
     print(f"{setting} {seconds['step']:7.3f} {batch_size / seconds['step']:8.2f} {flop / batch_size / 1e9:11.2f} "
           f"{rate:8.1f} {peak:8.1f} {rate / peak:6.1%}", flush=True)
+    lines.add(json, **row, size=list(config.data.trained_size), seconds=seconds["step"], turns=turns,
+              images_per_second=batch_size / seconds["step"], gflop_per_image=flop / batch_size / 1e9,
+              gflops=rate, matrix_gflops=peak, share=rate / peak)
     for part in sorted(set(seconds) - {"step", "product"}):
         share = seconds[part] / seconds["step"]
         print(f"{'':16} {part}: {seconds[part] * 1e3:.1f} ms, {share:.1%} of the step", flush=True)
@@ -134,10 +147,12 @@ def count_flop(graph) -> int:
 
 
 def matrix_product(dtype):
+    """(side, function); of the product one number is returned: the whole would take longer to fetch from a GPU."""
     import tensorflow as tf
 
-    left, right = [tf.cast(tf.random.stateless_uniform((MATRIX, MATRIX), (0, i)), dtype) for i in (1, 2)]
-    return tf.function(lambda: tf.linalg.matmul(left, right))
+    side = MATRIX["GPU" if tf.config.list_logical_devices("GPU") else "CPU"]
+    left, right = [tf.cast(tf.random.stateless_uniform((side, side), (0, i)), dtype) for i in (1, 2)]
+    return side, tf.function(lambda: tf.linalg.matmul(left, right)[0, 0])
 
 
 def part_jobs(model, batch, jit):
