@@ -13,6 +13,7 @@ number.
 """
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -39,11 +40,11 @@ def parse(argv):
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="cores to use (default: all)")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each form (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=10, help="calls a turn (default: %(default)s)")
-    parser.add_argument("--only", nargs="*", choices=FURTHER, default=("onnx", "openvino"), metavar="FORM",
+    parser.add_argument("--only", nargs="*", choices=FURTHER, metavar="FORM",
                         help=f"of {', '.join(FURTHER)}, beside those of TensorFlow (default: onnx openvino)")
     parser.add_argument("--apart", type=float, default=AGREE, metavar="X",
                         help="how far the scores of two forms may be apart (default: %(default)s; TF32 takes more)")
-    parser.add_argument("--keep", metavar="DIR", help="where the exported forms stay, and are taken from if they are there")
+    parser.add_argument("--keep", metavar="DIR", help="where the exported forms stay, and are taken from when there")
     parser.add_argument("--json", metavar="FILE", help="append each line of the table as JSON")
     return parser.parse_args(argv)
 
@@ -73,7 +74,7 @@ def main(argv=None) -> int:
               f"{model.channels}, TensorFlow {tf.__version__}, Keras {keras.__version__}, {device}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             forms = load(model, arguments.keep or folder, threads, arguments)
-            for batch in arguments.batch:
+            for batch in arguments.batch if forms else ():
                 of_batch = {name: form for name, form in forms.items() if getattr(form, "batch", batch) == batch}
                 report(of_batch, pictures(model, batch), arguments)
     except InputError as error:
@@ -121,9 +122,20 @@ def load(model, folder, threads, arguments):
     scores = sorted(float(score) for score in model.predict(pictures(model, max(arguments.batch)), verbose=0)[2])
     threshold = sum(scores[(len(scores) - 1) // 2:len(scores) // 2 + 1]) / (2 - len(scores) % 2)
     if not os.path.exists(saved):
+        shutil.rmtree(saved + ".tmp", ignore_errors=True)  # of one that was ended
         write_saved_model(saved + ".tmp", inference_half(model), {"image": {"value": threshold}},
-                          batch_sizes=arguments.batch if arguments.keep or "tftrt" in arguments.only else ())
+                          batch_sizes=arguments.batch if arguments.keep or "tftrt" in (arguments.only or ()) else ())
         os.rename(saved + ".tmp", saved)
+    further, asked = {}, ("onnx", "openvino") if arguments.only is None else arguments.only
+    for name in asked:
+        load_one = engines if name == "tftrt" else openvino if name == "openvino" else runtime
+        try:
+            further.update(load_one(name, saved, folder, threads, arguments))
+        except (InputError, ExportStopped) as error:
+            print(f"{name}: skipped: {error}", flush=True)
+            lines.add(arguments.json, form=name, skipped=str(error))
+    if arguments.only and not further:
+        return {}  # what they were to be compared with is no news
     function = tf.saved_model.load(saved).signatures["serving_default"]
 
     def signature(images):
@@ -137,14 +149,7 @@ def load(model, folder, threads, arguments):
     forms = {KERAS: predict, "SavedModel signature": signature,
              "SavedModel session": session(saved, "serving_default", "images"),
              DECODE: session(saved, "serve_bytes", "image_bytes")}
-    for name in arguments.only:
-        further = engines if name == "tftrt" else openvino if name == "openvino" else runtime
-        try:
-            forms.update(further(name, saved, folder, threads, arguments))
-        except (InputError, ExportStopped) as error:
-            print(f"{name}: skipped: {error}", flush=True)
-            lines.add(arguments.json, form=name, skipped=str(error))
-    return forms
+    return {**forms, **further}
 
 
 def session(saved, signature, name):
