@@ -93,7 +93,7 @@ class Client(abc.ABC):
                 ssl.create_default_context(cafile=os.fspath(ca_file))
             except OSError as error:
                 raise ValueError(f"{ca_file}: no certificates in PEM ({error.strerror or error})") from None
-        if token is not None and not re.fullmatch(r"[!-~]+", token):
+        if token is not None and not (isinstance(token, str) and re.fullmatch(r"[!-~]+", token)):
             raise ValueError("the token: expected letters, digits and signs of ASCII, without spaces")
         if not re.fullmatch(r"[A-Za-z0-9-]+", token_header):
             raise ValueError(f"token header {token_header!r}: expected a name, as Authorization or X-Api-Key")

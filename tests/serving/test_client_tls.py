@@ -208,7 +208,7 @@ def test_no_token_and_no_authority_without_tls(kind, plain, authority):
 
 
 @pytest.mark.parametrize("options", [
-    {"token": ""}, {"token": "two words"}, {"token": f"{TOKEN}\r\nHost: x"}, {"token": "\u00fc"},
+    {"token": ""}, {"token": "two words"}, {"token": f"{TOKEN}\r\nHost: x"}, {"token": "\u00fc"}, {"token": b"x"},
     {"token": TOKEN, "token_header": "a: b"}, {"token": TOKEN, "token_header": ""}], ids=repr)
 def test_tokens_that_cannot_be_sent(options):
     for kind, address in ((RestClient, "https://127.0.0.1"), (GrpcClient, "grpcs://127.0.0.1")):
