@@ -100,18 +100,18 @@ def _contents(path):
     """(bytes, format) of a file whose content is what its extension says."""
     try:
         with open(path, "rb") as file:
-            start = file.read(16)
-            kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-            contents = start + file.read(headers.most_bytes(kind) + 1 - len(start))
+            longer = os.fstat(file.fileno()).st_size > headers.most_bytes("PNG")
+            contents = file.read(16 if longer else -1)
     except OSError as error:
         broken = os.path.islink(path) and not os.path.exists(path)
         raise BadImage(path, "is a broken link" if broken else f"cannot be read: {error.strerror}") from None
     if not contents:
         raise BadImage(path, "is empty (0 bytes)")
+    kind = next((kind for magic, kind in _MAGIC.items() if contents.startswith(magic)), None)
     wanted = FORMATS.get(os.path.splitext(path)[1].lower())
     if kind != wanted:
         raise BadImage(path, f"wrong extension: the content is {kind or 'no PNG, JPEG, BMP or TIFF'}, not {wanted}")
-    if len(contents) > headers.most_bytes(kind):
+    if longer or len(contents) > headers.most_bytes(kind):
         raise BadImage(path, f"is longer than the {headers.most_bytes(kind)} bytes that a {kind} may have")
     return contents, kind
 
