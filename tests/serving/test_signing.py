@@ -7,6 +7,7 @@ import pytest
 
 from grdnet_tf.cli import sign, verify
 from grdnet_tf.errors import InputError
+from grdnet_tf.evaluation.thresholds import Limits
 from grdnet_tf.serving import bundle, publish, server_files, signing
 
 verifying = pytest.importorskip("model_signing.verifying", reason="needs model-signing and pyopenssl (extra signing)")
@@ -49,7 +50,8 @@ def version(tmp_path):
 
     out = str(tmp_path / "exports")
     folder, = publish.publish(3, {os.path.join(out, "vials"): write})
-    server_files.write_server_files(out, "vials", server_files.Description(3, (32, 32), 3, 0.5, (1,), "2.15.1"))
+    server_files.write_server_files(out, "vials", server_files.Description(
+        3, (32, 32), 3, Limits(0.5, 0.5), (1,), "2.15.1"))
     return folder
 
 
