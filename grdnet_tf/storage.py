@@ -105,6 +105,25 @@ def sync_tree(folder: str) -> None:
         sync(parent)
 
 
+def make_readable(path: str) -> None:
+    """Let every user read a file, or all that is in a folder: a server runs as another one than whoever exports."""
+    for parent, _, names in os.walk(path):
+        os.chmod(parent, os.stat(parent).st_mode & 0o777 | 0o555)
+        for name in names:
+            make_readable(os.path.join(parent, name))
+    if os.path.isfile(path):
+        os.chmod(path, os.stat(path).st_mode & 0o777 | 0o444)
+
+
+def make_folder(path: str) -> None:
+    """A folder that every user may enter, with those above it, where they are not there yet."""
+    if not os.path.isdir(path):
+        above = os.path.dirname(os.path.abspath(path))
+        make_folder(above)
+        os.makedirs(path, exist_ok=True)  # another process may be faster
+        os.chmod(path, 0o755)
+
+
 def write_text(path: str, text: str) -> None:
     """UTF-8; of a file name that is not, the odd bytes as `\\udcNN`."""
     write_file(path, lambda stream: stream.write(text.encode("utf-8", "backslashreplace")))

@@ -3,7 +3,6 @@
 Of a run the model is the one that `grdnet evaluate` measures. An export says in its manifest, and an ONNX file in its
 metadata, what it was made for: neither needs the run.
 """
-import glob
 import json
 import os
 from typing import NamedTuple, Optional
@@ -60,7 +59,7 @@ def load(path: str, batch: int = 8, roi: Optional[str] = None) -> Engine:
     elif os.path.isfile(os.path.join(path, RUN)):
         engine = _from_run(path, batch)
     else:
-        engine = _from_export(_version(path), batch)
+        engine = _from_export(publish.newest(path, "neither a run, nor an export, nor an ONNX file"), batch)
     if not {"image", "pixel"} <= set(engine.thresholds):
         raise InputError(f"{path}: no threshold: nothing can be judged")
     if roi is not None:
@@ -132,22 +131,6 @@ def _file(folder, name):
     if path and not os.path.isfile(path):
         raise InputError(f"{path}: missing; an export is copied as a whole")
     return path
-
-
-def _version(path):
-    """The folder of the version that is meant: itself, or the newest of a model's folder, or of the only model."""
-    if os.path.isfile(os.path.join(path, "saved_model.pb")):
-        return path
-    models = [path, *sorted(glob.glob(os.path.join(glob.escape(path), "*")))]
-    versions = {folder: sorted((int(name) for name in os.listdir(folder) if name.isdecimal()
-                                and os.path.isfile(os.path.join(folder, name, "saved_model.pb"))), reverse=True)
-                for folder in models if os.path.isdir(folder)}
-    found = [os.path.join(folder, str(numbers[0])) for folder, numbers in versions.items() if numbers]
-    if len(found) > 1:
-        raise InputError(f"{path}: several models; name one of " + ", ".join(os.path.dirname(one) for one in found))
-    if not found:
-        raise InputError(f"{path}: neither a run, nor an export, nor an ONNX file")
-    return found[0]
 
 
 def _told(path):

@@ -19,7 +19,7 @@ from typing import Sequence
 import yaml
 
 from ..errors import InputError
-from ..storage import aside, writing
+from ..storage import aside, make_folder, make_readable, writing
 from . import bundle, publish
 from .names import ONNX
 from .server_files import BATCH
@@ -45,9 +45,10 @@ def write(names: Sequence[str], out: str, version: str) -> list:
     for name in names:
         target = os.path.join(home, name)
         with writing(target):
-            os.makedirs(target, exist_ok=True)
+            make_folder(target)
             with aside(home) as fresh:
                 WRITERS[name](fresh, version, model, manifest)
+                make_readable(fresh)
                 for entry in sorted(os.listdir(fresh)):  # each whole; other models' stay
                     _replace(os.path.join(fresh, entry), os.path.join(target, entry))
         written.append(target)

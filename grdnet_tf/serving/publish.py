@@ -6,12 +6,13 @@ A server takes the largest whole number among the folders, complete or not. So e
 name is no number, and renamed as the last step; a version that is there is never touched.
 """
 import contextlib
+import glob
 import os
 import stat
 from typing import Callable, Dict, List, Optional
 
 from ..errors import ExportStopped, InputError
-from ..storage import aside, file_sha256, read_json, sync, sync_tree, write_json, writing
+from ..storage import aside, file_sha256, make_folder, make_readable, read_json, sync, sync_tree, write_json, writing
 
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # of all other files, the manifest included: signing.py
@@ -63,15 +64,35 @@ def _stage(home, write, cleanup):
     """A temporary folder within `home` with all that goes there, on the disk and verified."""
     with writing(home):
         if not os.path.isdir(home):
-            os.makedirs(home)
+            make_folder(home)
             cleanup.callback(lambda: os.listdir(home) or os.rmdir(home))
         fresh = cleanup.enter_context(aside(home))
         content = write(fresh)
         hashes = {path: file_sha256(os.path.join(fresh, path)) for path in files(fresh)}
         write_json(os.path.join(fresh, MANIFEST), dict(content, files=hashes))
+        make_readable(fresh)
         sync_tree(fresh)
         verify(fresh)
     return fresh
+
+
+def newest(path: str, otherwise: str = "no export: neither a version nor a folder of versions") -> str:
+    """The folder of the version that is meant: itself, or the newest of a model's folder, or of the only model.
+
+    Raises: InputError where there are models of several names, and with the words `otherwise` where there is none.
+    """
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        return path
+    models = [path, *sorted(glob.glob(os.path.join(glob.escape(path), "*")))]
+    versions = {folder: sorted((int(name) for name in os.listdir(folder) if name.isdecimal()
+                                and os.path.isfile(os.path.join(folder, name, "saved_model.pb"))), reverse=True)
+                for folder in models if os.path.isdir(folder)}
+    found = [os.path.join(folder, str(numbers[0])) for folder, numbers in versions.items() if numbers]
+    if len(found) > 1:
+        raise InputError(f"{path}: several models; name one of " + ", ".join(os.path.dirname(one) for one in found))
+    if not found:
+        raise InputError(f"{path}: {otherwise}")
+    return found[0]
 
 
 def files(folder: str) -> list:

@@ -14,7 +14,7 @@ import yaml
 
 from ..errors import InputError
 from ..evaluation.thresholds import Limits
-from ..storage import lock, write_text, writing
+from ..storage import lock, make_folder, make_readable, write_text, writing
 from .names import DEFAULT, TENSORS
 from .server_readme import ENGINES, README
 
@@ -47,7 +47,7 @@ def write_server_files(out_dir, model_name, description) -> str:
     check(out_dir, model_name, description.engines)
     folder = os.path.join(out_dir, FOLDER)
     with writing(folder):
-        os.makedirs(folder, exist_ok=True)
+        make_folder(folder)
     with lock(os.path.join(folder, LOCK), wait=60.0):  # or of two that add to models.config one drops the other's
         _write(folder, model_name, description, check(out_dir, model_name, description.engines))
     return folder
@@ -57,13 +57,13 @@ def _write(folder, model_name, description, models):
     _write_batching(os.path.join(folder, "batching.config"), max(description.batch_sizes, default=1))
     for name, text in (("monitoring.config", MONITORING), ("docker-compose.yml", compose(description.tensorflow))):
         if not os.path.exists(os.path.join(folder, name)):
-            write_text(os.path.join(folder, name), text)
+            _put(os.path.join(folder, name), text)
     from . import client
 
     with open(client.__file__, encoding="utf-8") as stream:
-        write_text(os.path.join(folder, "client.py"), stream.read())
+        _put(os.path.join(folder, "client.py"), stream.read())
     height, width = description.image_size
-    write_text(os.path.join(folder, "README.md"), README.format(
+    _put(os.path.join(folder, "README.md"), README.format(
         model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
         channels=description.channels, threshold=f"{description.limits.reject:.6g}",
         look=look_words(description.limits), tensorflow=description.tensorflow,
@@ -73,7 +73,7 @@ def _write(folder, model_name, description, models):
         static=", ".join(f"`static_b{n}`" for n in description.batch_sizes) or "`static_b<n>` (none exported)",
         engines="".join(ENGINES.format(name=name) for name in description.engines)))
     if models is not None:  # last: a server looks for a model as soon as it is named
-        write_text(os.path.join(folder, MODELS), models)
+        _put(os.path.join(folder, MODELS), models)
 
 
 def look_words(limits):
@@ -154,10 +154,15 @@ class _Whole(yaml.SafeDumper):
         return True
 
 
+def _put(path, text):
+    write_text(path, text)
+    make_readable(path)
+
+
 def _write_batching(path, static):
     """batching.config; a server with batching refuses the warmup of a static signature that is larger than a batch."""
     if not os.path.exists(path):
-        write_text(path, BATCHING.format(most=max(BATCH, static)))
+        _put(path, BATCHING.format(most=max(BATCH, static)))
         return
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:

@@ -27,9 +27,13 @@ def trained(small_demo, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(trained, tmp_path_factory):
-    """DIR of two exports of one run."""
-    out = str(tmp_path_factory.mktemp("exports"))
-    assert export.main(["--run", trained, "--out", out, "--batch-sizes", "2"]) == 0
+    """DIR of two exports of one run, the first by a user whose files nobody else may read."""
+    out = str(tmp_path_factory.mktemp("exports") / "all")
+    usual = os.umask(0o077)
+    try:
+        assert export.main(["--run", trained, "--out", out, "--batch-sizes", "2"]) == 0
+    finally:
+        os.umask(usual)
     first = snapshot(os.path.join(out, "vials", "1"))
     with selftest.Session(os.path.join(out, "vials", "1")) as served:
         before = ask(served)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import cv2
 import numpy as np
@@ -26,6 +27,19 @@ def test_two_versions_and_the_servers_files(exported):
     assert sorted(os.listdir(os.path.join(exported, "vials"))) == ["1", "2"]
     assert {"models.config", "README.md", "client.py"} <= set(os.listdir(os.path.join(exported, "serving")))
     assert os.path.isfile(os.path.join(exported, "vials", "2", "assets.extra", "tf_serving_warmup_requests"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can ask as another user")
+def test_another_user_can_read_all_of_an_export_whatever_the_umask(exported):
+    """As KServe does, whose server is user 1000. A copy, with its modes, where the way to it is open."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(exported, os.path.join(folder, "exports"))
+        command = ["find", os.path.join(folder, "exports"), "-type", "f", "-exec", "cat", "{}", "+"]
+        read = subprocess.run(command, user=1000, group=1000, extra_groups=[], cwd="/", capture_output=True)
+        assert read.returncode == 0 and not read.stderr, read.stderr
+        files = [os.path.join(parent, name) for parent, _, names in os.walk(exported) for name in names]
+        assert len(files) > 10 and len(read.stdout) == sum(os.path.getsize(path) for path in files)
 
 
 def test_the_manifest_explains_the_version_and_finds_changes(exported, trained, tmp_path):
