@@ -64,7 +64,7 @@ def test_no_two_files_import_each_other():
     ["grdnet_tf", "grdnet_tf.config", "grdnet_tf.cli.main", "grdnet_tf.cli.train", "grdnet_tf.cli.evaluate",
      "grdnet_tf.cli.export", "grdnet_tf.cli.check", "grdnet_tf.cli.demo", "grdnet_tf.cli.roi", "grdnet_tf.cli.predict", "grdnet_tf.cli.calibrate",
      "grdnet_tf.inspection.sources", "grdnet_tf.inspection.folder", "grdnet_tf.inspection.watching",
-     "grdnet_tf.inspection.drift"],
+     "grdnet_tf.inspection.drift", "grdnet_tf.serving.batch", "grdnet_tf.serving.on_ray"],
     [f"grdnet_tf.{room(path)}.{path.stem}" for path in FILES if room(path) in ("report", "demo")],
     ["grdnet_tf.data.records", "grdnet_tf.data.check", "grdnet_tf.data.selection", "grdnet_tf.data.orientation",
      "grdnet_tf.training.prepare", "grdnet_tf.training.run_folder"],
@@ -133,8 +133,16 @@ def test_setup_lists_every_folder_and_the_packages_of_the_requirements():
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in FILES} | {"grdnet_tf.configs"}
     assert set(setup["options"]["packages"].split()) == folders
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    required = [line for line in lines if line and not line.startswith("#")]
     extras = setup["options.extras_require"]
-    lists = (setup["options"]["install_requires"], *(extras[name] for name in ("onnx", "features", "test")))
-    assert [line for text in lists for line in text.split("\n") if line] == required
+
+    def required(name):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def listed(*texts):
+        return [line for text in texts for line in text.split("\n") if line and not line.startswith("#")]
+
+    assert listed(setup["options"]["install_requires"], *(extras[name] for name in ("onnx", "features", "test"))) \
+        == required("requirements.txt")
+    assert list(dict.fromkeys(listed(*(extras[name] for name in ("beam", "ray", "spark", "openvino"))))) \
+        == required("requirements-engines.txt")

@@ -1,14 +1,16 @@
 """One small SavedModel, loaded as TensorFlow Serving loads it."""
 import concurrent.futures
 import http.server
+import shutil
 import threading
 
+import cv2
 import numpy as np
 import pytest
 from answers import Answering, grpc
 from small_served import SIZE, random_model
 
-from grdnet_tf.serving import folding, selftest, signatures
+from grdnet_tf.serving import batch, folding, publish, selftest, signatures
 from grdnet_tf.serving.client import GrpcClient, RestClient
 
 
@@ -38,6 +40,38 @@ def folder(model, thresholds, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("saved") / "model")
     signatures.write_saved_model(path, folding.inference_half(model), thresholds, batch_sizes=(1, 4), max_pixels=10_000)
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(folder, tmp_path_factory):
+    """The same, published: version 1 of a model, with its manifest."""
+    home = str(tmp_path_factory.mktemp("exports") / "vials")
+    return publish.publish(1, {home: lambda fresh: shutil.copytree(folder, fresh, dirs_exist_ok=True) and {}})[0]
+
+
+@pytest.fixture(scope="session")
+def line(pictures, tmp_path_factory):
+    """A folder of 22 pictures, one of another size, a BMP that ends in zeros, a file that is none, an empty one."""
+    path = tmp_path_factory.mktemp("line") / "pictures"
+    path.mkdir()
+    for i in range(22):
+        (path / f"{i:02d}.png").write_bytes(selftest.encode(np.roll(pictures[0][i % 4], i, 1)))
+    cv2.imwrite(str(path / "large.jpg"), np.full((90, 70, 3), 130, np.uint8))
+    cv2.imwrite(str(path / "black.bmp"), np.zeros((*SIZE, 3), np.uint8))
+    (path / "broken.png").write_bytes(b"no picture")
+    (path / "empty.png").write_bytes(b"")
+    return path
+
+
+@pytest.fixture(scope="session")
+def judged(exported, line):
+    """{name of a file in `line`: its row}, as one process says."""
+    paths = sorted(line.iterdir())
+    found = batch.inspect_files(exported)([path.read_bytes() for path in paths])
+    rows = {path.name: {key: values[i].tolist() for key, values in found.items()} for i, path in enumerate(paths)}
+    assert [name for name in rows if not rows[name]["valid"]] == ["broken.png", "empty.png"]
+    assert len(rows) == 26 > batch.BATCH
+    return rows
 
 
 @pytest.fixture(scope="session")
