@@ -189,6 +189,19 @@ def _abandoned(path, where, number):
     return time.time() - last > _ABANDONED
 
 
+# Paths ---------------------------------------------------------------------------------------------------------------
+
+
+def remote(path: str) -> bool:
+    """Whether a path is of another file system, such as gs://bucket/folder: tf.io.gfile's, not the system's."""
+    return "://" in path
+
+
+def absolute(path: str) -> str:
+    """`os.path.abspath` of what is no remote path."""
+    return path if remote(path) else os.path.abspath(path)
+
+
 # Arrays and digests ---------------------------------------------------------------------------------------------------
 
 

@@ -39,11 +39,10 @@ class PictureCache:
         self.arrays = [np.empty((n, *shape), dtype.as_numpy_dtype) for shape, dtype in zip(shapes, self.dtypes)]
 
     def fill(self, dataset):
-        position = 0
-        for parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
+        """With each element of a data set, (index, *parts)."""
+        for indices, *parts in dataset.batch(32).prefetch(2).as_numpy_iterator():
             for array, part in zip(self.arrays, parts):
-                array[position:position + len(part)] = part
-            position += len(parts[0])
+                array[indices] = part
 
     def gather(self, indices):
         """Batches of what lies at `indices`, as an op of the graph being built, which keeps this cache alive.

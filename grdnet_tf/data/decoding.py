@@ -5,7 +5,6 @@ served graph are read by `graph`.
 """
 from __future__ import annotations
 
-import os
 from typing import Optional, Tuple, Union
 
 import numpy as np
@@ -13,8 +12,7 @@ import tensorflow as tf
 
 from ..errors import InputError
 from . import graph
-from .files import BadImage, read_picture
-from .files import read_region as read_region_file
+from .files import BadImage, read_picture, read_region
 from .headers import MAX_PIXELS
 from .regions import resized
 
@@ -70,16 +68,11 @@ def load_mask(path: Optional[str], image_size: Size) -> tf.Tensor:
         raise InputError(str(bad)) from None
 
 
-def read_image(path, channels: int, white: int = 0):
-    """The file at `path`, a string tensor -> ((h, w, channels) float32 of whole numbers, what counts as white)."""
-    pixels, peak = tf.numpy_function(lambda name: _pixels(_text(name), channels, white), [path], [tf.uint16, tf.float32])
+def read_image(path, numbers, channels: int, white: int = 0):
+    """The file at `path(*numbers)`, of tensors -> ((h, w, channels) float32 of whole numbers, what counts as white)."""
+    pixels, peak = tf.numpy_function(lambda *given: _pixels(path(*given), channels, white), numbers,
+                                     [tf.uint16, tf.float32])
     return tf.cast(tf.ensure_shape(pixels, (None, None, channels)), tf.float32), tf.ensure_shape(peak, ())
-
-
-def read_region(path, image_size: Size):
-    """The file at `path`, a string tensor -> (H, W, 1) uint8 in {0, 1}."""
-    size = as_pair(image_size)
-    return tf.ensure_shape(tf.numpy_function(lambda name: _region(_text(name), size), [path], tf.uint8), (*size, 1))
 
 
 def resize(pixels, image_size, channels):
@@ -114,9 +107,4 @@ def adapted(pixels, path, channels, white):
 
 
 def _region(path, size):
-    return resized(read_region_file(path), size)[..., None]
-
-
-def _text(path):
-    """A path as a host function gets it: bytes within a graph, an array of one object eagerly."""
-    return os.fsdecode(path if isinstance(path, bytes) else path.item())
+    return resized(read_region(path), size)[..., None]

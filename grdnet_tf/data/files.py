@@ -1,6 +1,6 @@
 """Read one image file as a viewer shows it, or say why it cannot be used.
 
-On the host, for inspection, training and evaluation alike; `decoding` has the rules once more in the operations of a served
+On the host, for inspection, training and evaluation alike, be it a file of its own or one in a shard (`stored`); `decoding` has the rules once more in the operations of a served
 graph. What the two would read differently is refused, so that no pixel is lost without a word. A picture that carries an
 EXIF orientation is turned upright: that is how people saw it when they drew its mask.
 """
@@ -15,8 +15,10 @@ import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import printable
+from ..storage import file_sha256
 from . import headers, tiff
 from .headers import MAX_PIXELS  # noqa: F401
+from .stored import Stored, Unreadable
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
@@ -72,6 +74,16 @@ def examine_region(path: str) -> Region:
     return Region(np.ascontiguousarray(headers.upright(chosen.astype(np.uint8), header.orientation)), soft)
 
 
+def sha256_of(path: str) -> str:
+    """SHA-256 of a picture's file, of one in a shard as it was before. Raises OSError."""
+    return path.sha256 if isinstance(path, Stored) else file_sha256(path)
+
+
+def size_of(path: str) -> int:
+    """Bytes of a picture's file, of one in a shard as it was before. Raises OSError."""
+    return path.size if isinstance(path, Stored) else os.path.getsize(path)
+
+
 def _read(path):
     """(Header, pixels as stored, RGB, kind of file)."""
     contents, kind = _contents(path)
@@ -87,7 +99,8 @@ def _read(path):
         pixels = _jpeg(contents) if kind == "JPEG" else _decode(contents)
         if pixels is None or pixels.shape[:2] != (header.height, header.width):
             raise ValueError(headers.DAMAGED)
-        if kind == "JPEG" and headers.suspicious(contents, layout, pixels):
+        # What is in a shard has been looked at before it came there, and has not changed since.
+        if kind == "JPEG" and not isinstance(path, Stored) and headers.suspicious(contents, layout, pixels):
             reason = headers.scan_reason(contents, layout, _grey)
             if reason:
                 raise ValueError(reason)
@@ -97,11 +110,17 @@ def _read(path):
 
 
 def _contents(path):
-    """(bytes, format) of a file whose content is what its extension says."""
+    """(bytes, format) of a file whose content is what its extension says; in a shard it may be another."""
     try:
-        with open(path, "rb") as file:
-            longer = os.fstat(file.fileno()).st_size > headers.most_bytes("PNG")
-            contents = file.read(16 if longer else -1)
+        longer = False
+        if isinstance(path, Stored):
+            contents = path.read()
+        else:
+            with open(path, "rb") as file:
+                longer = os.fstat(file.fileno()).st_size > headers.most_bytes("PNG")
+                contents = file.read(16 if longer else -1)
+    except Unreadable as error:
+        raise BadImage(path, str(error)) from None
     except OSError as error:
         broken = os.path.islink(path) and not os.path.exists(path)
         raise BadImage(path, "is a broken link" if broken else f"cannot be read: {error.strerror}") from None
@@ -109,7 +128,7 @@ def _contents(path):
         raise BadImage(path, "is empty (0 bytes)")
     kind = next((kind for magic, kind in _MAGIC.items() if contents.startswith(magic)), None)
     wanted = FORMATS.get(os.path.splitext(path)[1].lower())
-    if kind != wanted:
+    if kind is None or kind != wanted and not isinstance(path, Stored):
         raise BadImage(path, f"wrong extension: the content is {kind or 'no PNG, JPEG, BMP or TIFF'}, not {wanted}")
     if longer or len(contents) > headers.most_bytes(kind):
         raise BadImage(path, f"is longer than the {headers.most_bytes(kind)} bytes that a {kind} may have")

@@ -7,19 +7,20 @@
 "image" (B, H, W, C) float32 in [0, 1], "roi" and "mask" (B, H, W, 1) float32 in {0, 1}, "seed" (B, 2) int32.
 
 Order and augmentation are pure functions of (seed, pass, record), where a *pass* is one shuffled permutation of the
-records: the stream can start at any step, at no cost, and depends neither on parallelism nor on the cache.
+records: the stream can start at any step, at no cost, and depends neither on parallelism nor on the cache. Of pictures
+in several shards a pass takes one shard after the other, in a shuffled order, each shuffled.
 """
 from __future__ import annotations
 
 import logging
-import os
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
 from ..options import Data
+from . import shards
 from .augmentation import augment_batch
 from .cache import PictureCache, gigabytes_kept, parts_kept
 from .decoding import Size, as_pair, load_image, read_image, resize
@@ -27,10 +28,12 @@ from .files import BadImage, read_picture
 from .records import Record
 from .regions import resized
 from .roi import read_roi
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 
 _SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
+_SHUFFLE_SHARDS = 0x5F18
 PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
 
 
@@ -44,16 +47,33 @@ def steps_per_pass(n: int, batch_size: int) -> int:
     return n // batch_size
 
 
-def batch_records(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Indices of the records that `TrainingStream` puts into the batch of global step `step`, (batch_size,) int64."""
+def batch_records(n: int, batch_size: int, seed: int, step: int, groups: Optional[np.ndarray] = None) -> np.ndarray:
+    """Indices of the records that `TrainingStream` puts into the batch of global step `step`, (batch_size,) int64.
+
+    groups: (n,), the shard of each as of `shards.groups`; None: they are in none.
+    """
     number, position = divmod(step, steps_per_pass(n, batch_size))
     with tf.device("CPU:0"):  # where tf.data runs: another device may have another generator
-        return _permutation(n, seed, number).numpy()[position * batch_size:(position + 1) * batch_size]
+        return _permutation(n, seed, number, groups)[0].numpy()[position * batch_size:(position + 1) * batch_size]
 
 
-def _permutation(n, seed, number):
+def _permutation(n, seed, number, groups=None):
+    """(indices of all records (n,), of each the first index of the group that comes after its own (n,)), both int64."""
+    indices = _shuffled(n, seed, number, _SHUFFLE)
+    if groups is None or not groups.any():
+        return indices, indices
+    count = int(groups.max()) + 1
+    place = tf.math.invert_permutation(_shuffled(count, seed, number, _SHUFFLE_SHARDS))
+    places = tf.gather(place, tf.gather(groups, indices))
+    order = tf.argsort(places, stable=True)
+    indices, places = tf.gather(indices, order), tf.gather(places, order)
+    begins = tf.searchsorted(places, tf.range(count, dtype=tf.int64))
+    return indices, tf.gather(indices, tf.gather(begins, tf.minimum(places + 1, count - 1)))
+
+
+def _shuffled(n, seed, number, what):
     return tf.random.experimental.stateless_shuffle(
-        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(_pass_seed(seed, number), tf.int32), _SHUFFLE]))
+        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(_pass_seed(seed, number), tf.int32), what]))
 
 
 def _pass_seed(seed, number):
@@ -61,17 +81,21 @@ def _pass_seed(seed, number):
     return (seed * 1000003 + number + 2**31) % 2**32 - 2**31
 
 
-def _order(n, batch_size, seed, start_step):
-    """Endless data set of (sample seed (2,) int32, index () int64)."""
+def _order(n, batch_size, seed, start_step, groups, part=(0, 1)):
+    """Endless data set of (sample seed (2,) int32, index () int64, index of a record whose shard comes next () int64).
+
+    part (i, k): of each batch the i-th of k equal parts.
+    """
     steps = steps_per_pass(n, batch_size)
     first, skipped = divmod(start_step, steps)
 
     def one_pass(number):
         begin = tf.where(tf.equal(number, first), skipped * batch_size, 0)
-        indices = _permutation(n, seed, number)[begin:steps * batch_size]
+        indices, coming = (tf.reshape(tf.reshape(each[begin:steps * batch_size], (-1, part[1], batch_size // part[1]))
+                                      [:, part[0]], [-1]) for each in _permutation(n, seed, number, groups))
         seeds = tf.stack([tf.fill(tf.shape(indices), tf.cast(_pass_seed(seed, number), tf.int32)),
                           tf.cast(indices, tf.int32)], 1)
-        return tf.data.Dataset.from_tensor_slices((seeds, indices))
+        return tf.data.Dataset.from_tensor_slices((seeds, indices, coming))
 
     return tf.data.Dataset.range(first, 2**62).flat_map(one_pass)
 
@@ -96,10 +120,12 @@ class TrainingStream:
                  perturb: Optional[Callable] = None, taken: float = 0.0):
         self.records, self.data, self.channels, self.depth = records, data, channels, depth
         self.batch_size, self.seed, self.perturb, self.taken = batch_size, seed, perturb, taken
-        self.steps = steps_per_pass(len(records), batch_size)
+        self.steps, self.groups = steps_per_pass(len(records), batch_size), shards.groups(_images(records))
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, part: Tuple[int, int] = (0, 1), replicas: int = 1) -> tf.data.Dataset:
         """Endless training batches from global step `start_step` on; see the top of this file.
+
+        With `part` (i, k) of each only the i-th of k equal parts, for one of k workers, and that in `replicas` batches.
 
         Started at step k it yields what the stream started at 0 yields after k batches. The sample seed is
         [seed * 1000003 + pass, record]. With a `crop` (h, w) the batches are windows of that size.
@@ -107,8 +133,9 @@ class TrainingStream:
         Raises: InputError, while the cache is filled, for a file that cannot be loaded.
         """
         d = self.data
-        samples = _order(len(self.records), self.batch_size, self.seed, start_step)
-        decoded = _batches(samples, self.records, d, self.channels, self.depth, self.batch_size, drop_remainder=True,
+        samples = _order(len(self.records), self.batch_size, self.seed, start_step, self.groups, part)
+        size = self.batch_size // part[1] // replicas
+        decoded = _batches(samples, self.records, d, self.channels, self.depth, size, drop_remainder=True,
                            what=f"{len(self.records)} pictures", taken=self.taken)
         continued = d.border != "constant" or not d.rotation  # then a ROI of ones stays one: no need to turn it
 
@@ -130,20 +157,25 @@ class TrainingStream:
 
     def batch(self, step: int) -> List[Record]:
         """The records in the batch of global step `step`."""
-        return [self.records[i] for i in batch_records(len(self.records), self.batch_size, self.seed, step)]
+        return [self.records[i] for i in batch_records(len(self.records), self.batch_size, self.seed, step, self.groups)]
 
 
 def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
                      views: int = 0, perturb: Optional[Callable] = None) -> tf.data.Dataset:
-    """All `records` once, in order, as they are; keys as in training, sample seed of "pass" -1.
+    """All `records` once, in order, as they are, shard by shard; keys as in training, sample seed of "pass" -1.
 
     With `views` each comes as often as it takes to show so many at least, in whole batches: no replica is left without a
     picture. The same at every iteration, so that what `perturb` draws is a fixed validation set. Kept are, where
     `data.cache` says so, the pictures' integers; floats under defects would take 32 bytes a pixel and view.
     """
     views = -(-max(views, len(records)) // batch_size) * batch_size if views else len(records)
-    samples = tf.data.Dataset.range(views).map(
-        lambda i: (tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), i % len(records)))
+    order = tf.constant(_by_group(records))
+
+    def sample(i):
+        index = order[i % len(records)]
+        return tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), index, index
+
+    samples = tf.data.Dataset.range(views).map(sample)
     decoded = _batches(samples, records, data, channels, depth, batch_size, drop_remainder=False,
                        what=f"{views} views of {len(records)} held-out pictures")
 
@@ -162,7 +194,7 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
 
     @tf.autograph.experimental.do_not_convert
     def sample(index):
-        pixels, peak, roi = load(index)
+        pixels, peak, roi = load(index, index)
         truth = mask(index, (0, 0))  # of a file, whose size it has itself
         return {"image": pixels / peak, "roi": tf.cast(roi, tf.float32), "mask": tf.cast(truth, tf.float32),
                 "index": tf.cast(index, tf.int32)}
@@ -183,8 +215,8 @@ def _integers(records, data, channels, depth):
     dtype = parts[0][1]
 
     @tf.autograph.experimental.do_not_convert
-    def integers(index):
-        pixels, peak, roi = load(index)
+    def integers(index, coming):
+        pixels, peak, roi = load(index, coming)
         with tf.control_dependencies([tf.debugging.Assert(peak <= dtype.max, ["16 bit where 8 bit are expected"])]):
             pixels = tf.cast(pixels if data.white else pixels * (dtype.max / peak), dtype)  # the factor: 1 or 257, exact
         return (pixels, roi)[:len(parts)]
@@ -202,17 +234,18 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
                 "kept in RAM" if in_ram else "read again in every pass", data.cache, data.cache_gb,
                 f", {taken:.2f} of it for the held-out pictures" if taken and data.cache == "auto" else "")
     if not in_ram:
-        samples = samples.map(lambda seed, index: (seed, *integers(index)), num_parallel_calls=parallel)
+        samples = samples.map(lambda seed, index, coming: (seed, *integers(index, coming)), num_parallel_calls=parallel)
         return samples.batch(batch_size, drop_remainder)
 
     kept = PictureCache(len(records), *zip(*parts_kept(records, data, channels, depth)))
     try:
-        kept.fill(tf.data.Dataset.range(len(records)).map(integers, num_parallel_calls=parallel))
+        order = tf.data.Dataset.from_tensor_slices(_by_group(records))
+        kept.fill(order.map(lambda index: (index, *integers(index, index)), num_parallel_calls=parallel))
     except tf.errors.OpError:
         _name_bad_file(records, integers, data, channels)
         raise
     return samples.batch(batch_size, drop_remainder).map(
-        lambda seeds, indices: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
+        lambda seeds, indices, coming: (seeds, *kept.gather(indices)), num_parallel_calls=parallel)
 
 
 def _name_bad_file(records, integers, data, channels):
@@ -222,7 +255,7 @@ def _name_bad_file(records, integers, data, channels):
         try:
             if record.roi:
                 read_roi(record.roi, read_picture(record.image).shape[:2])
-            integers(tf.constant(index, tf.int64))
+            integers(*[tf.constant(index, tf.int64)] * 2)
         except BadImage as bad:
             raise InputError(str(bad)) from None
         except tf.errors.OpError:
@@ -230,12 +263,17 @@ def _name_bad_file(records, integers, data, channels):
 
 
 def _loader(records, image_size, channels, white):
-    """index -> (whole numbers (H, W, C) float32, what counts as white, roi (H, W, 1) uint8)."""
-    paths = tf.constant([os.fsencode(record.image) for record in records])
+    """(index, one whose shard comes next) -> (whole numbers (H, W, C) float32, what is white, roi (H, W, 1) uint8)."""
+    images = _images(records)
     roi = _region_loader([record.roi for record in records], image_size, missing=1)
 
-    def load(index):
-        pixels, peak = read_image(paths[index], channels, white)
+    def path(index, coming):
+        if isinstance(images[coming], Stored):
+            images[coming].expect()
+        return images[index]
+
+    def load(index, coming):
+        pixels, peak = read_image(path, (index, coming), channels, white)
         return resize(pixels, image_size, channels), peak, roi(index, tf.shape(pixels)[:2])
 
     return load
@@ -255,6 +293,15 @@ def _region_loader(sources, image_size, missing):
         return resized(read_roi(source, tuple(size)), kept)[..., None]
 
     return lambda index, size: tf.ensure_shape(tf.numpy_function(read, [index, size], tf.uint8), (*kept, 1))
+
+
+def _images(records):
+    return [record.image for record in records]
+
+
+def _by_group(records):
+    """Indices of all records, (n,) int64, those in one shard together."""
+    return np.argsort(shards.groups(_images(records)), kind="stable")
 
 
 def _unit(images, depth, white):

@@ -1,6 +1,6 @@
 """Which pictures are there, and can they be used: a data folder -> checked list of `Record`.
 
-    where pictures, masks and ROIs lie: `layout`
+    where pictures, masks and ROIs lie: `layout`; in shards: `shards`
     <root>/roi.json or roi.xml: drawings, for the folders that have no ROI pictures; `roi`
 
 Pure Python and OpenCV, no TensorFlow: a folder is judged in a fraction of the time that TensorFlow takes to import.
@@ -13,11 +13,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
+
 from ..console import Progress
 from ..errors import InputError, printable
-from . import layout
+from . import layout, shards
 from . import roi as rois
-from .files import FORMATS, BadImage, examine_region, read_picture
+from .files import FORMATS, BadImage, examine_region, read_picture, sha256_of, size_of
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ def list_mvtec(root: str, split: str) -> List[Record]:
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
     root = os.fspath(root)
+    if shards.is_set(root):
+        return _of_set(root, split)
     folders = {"good": layout.train_folder(root)} if split == "train" else layout.test_folders(root)
     truth, drawing, records = os.path.join(root, "ground_truth"), rois.find(root), []
     for parent in [os.path.join(root, "roi", split)] + [truth] * (split == "test"):
@@ -95,6 +100,20 @@ def list_mvtec(root: str, split: str) -> List[Record]:
                    rois.assign(drawing, root, images))
         records += [Record(image, masks.get(image), roi.get(image), int(defect != "good"), defect) for image in images]
     return records
+
+
+def _of_set(root, split):
+    table = shards.table(root, split)
+    defects = [table.defect(row) for row in range(len(table))]
+    return [Record(*(table.path(row, part) for part in shards.PARTS), int(defect != "good"), defect)
+            for row, defect in enumerate(defects)]
+
+
+def has_split(root: str, split: str) -> bool:
+    """Whether there is anything that `list_mvtec` could list. InputError for shards that cannot be read."""
+    if shards.is_set(root):
+        return split in shards.splits(root)
+    return os.path.isdir(os.path.join(root, "test")) if split == "test" else layout.find_train(root) is not None
 
 
 def list_pictures(folder: str) -> List[Record]:
@@ -122,18 +141,13 @@ def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[R
 
 def duplicates(a: Sequence[Record], b: Sequence[Record]) -> List[Tuple[str, str]]:
     """Byte-identical pictures across two splits, as (path in a, path in b): they would be tested on what was learnt."""
-    sizes = {os.path.getsize(r.image) for r in a} & {os.path.getsize(r.image) for r in b}  # cheaper than any hash
-    found: Dict[bytes, List[str]] = {}
+    sizes = {size_of(r.image) for r in a} & {size_of(r.image) for r in b}  # cheaper than any hash
+    found: Dict[str, List[str]] = {}
     for record in b:
-        if os.path.getsize(record.image) in sizes:
-            found.setdefault(_digest(record.image), []).append(record.image)
-    return [(record.image, other) for record in a if os.path.getsize(record.image) in sizes
-            for other in found.get(_digest(record.image), [])]
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).digest()
+        if size_of(record.image) in sizes:
+            found.setdefault(sha256_of(record.image), []).append(record.image)
+    return [(record.image, other) for record in a if size_of(record.image) in sizes
+            for other in found.get(sha256_of(record.image), [])]
 
 
 # Inspection ----------------------------------------------------------------------------------------------------------
@@ -142,6 +156,8 @@ def _digest(path):
 def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped: float = 0.05,
             white: int = 0) -> Inspection:
     """Reads every file of `records` once, in threads, and keeps the records whose files can all be used.
+
+    Those in shards were read when they were stored: the index says what was found.
 
     Bad are: unreadable, empty, truncated or damaged files; content that is not what the extension says; alpha or CMYK
     colour, palettes that TensorFlow would misread, several pages, more than `headers.MAX_PIXELS`; 8 bit where `white`
@@ -159,7 +175,7 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
         for start in range(0, len(records), _CHUNK):
             progress(start, len(records))
             chunk = records[start:start + _CHUNK]
-            for record, (kind, bad) in zip(chunk, pool.map(lambda record: _examine(record, white), chunk)):
+            for record, (kind, bad) in zip(chunk, _examined(pool, chunk, white)):
                 if bad is None:
                     kept.append(record)
                     kinds.append(kind)
@@ -192,7 +208,8 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
     return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
+    """What is known of one usable record."""
     size: Tuple[int, int]
     channels: int
     depth: int
@@ -200,33 +217,64 @@ class _Kind(NamedTuple):
     soft: List[str]  # the mask or ROI, where it is
 
 
-def _examine(record, white):
-    """(_Kind, None) of a usable record, (None, BadImage) of another."""
-    soft = []
+class Pixels(NamedTuple):
+    """One usable record: the picture (h, w, 1 or 3) uint8 or uint16, mask and ROI (h, w) uint8 {0, 1} or None."""
+    image: np.ndarray
+    mask: Optional[np.ndarray]
+    roi: Optional[np.ndarray]
+    kind: Kind
+
+
+def examine(record: Record, white: int = 0) -> Pixels:
+    """Reads the files of a record. Raises BadImage for what `inspect` calls bad."""
+    pixels, soft, regions = read_picture(record.image), [], []
+    if white > 255 and pixels.itemsize == 1:
+        raise BadImage(record.image, f"has 8 bit, but data.white is {white}")
+    for source, kind in ((record.mask, "mask"), (record.roi, "ROI")):
+        if source is None:
+            regions.append(None)
+            continue
+        path = source if isinstance(source, str) else source.path
+        if isinstance(source, str):
+            region, is_soft = examine_region(source)
+            soft += [path] if is_soft else []
+        else:
+            region = rois.read_roi(source, pixels.shape[:2])
+        if region.shape != pixels.shape[:2]:
+            raise BadImage(path, f"{kind} is {region.shape[1]} x {region.shape[0]}, its picture {record.image} is "
+                                 f"{pixels.shape[1]} x {pixels.shape[0]}")
+        if kind == "ROI" and not region.any():
+            raise BadImage(path, "ROI is empty: nothing in the picture would be looked at")
+        if kind == "mask" and region.any() != bool(record.label):
+            raise BadImage(path, f"mask is {'not empty' if region.any() else 'empty'}, but its picture is listed "
+                                 f"as {record.defect}")
+        regions.append(region)
+    kind = Kind(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), soft)
+    return Pixels(pixels, *regions, kind)
+
+
+def _examined(pool, records, white):
+    """(Kind, None) of each usable record, (None, BadImage) of another."""
+    if all(_known(record) for record in records):  # without the threads, which cost more than looking it up
+        return map(lambda record: _judged(record, white), records)
+    return pool.map(lambda record: _judged(record, white), records)
+
+
+def _judged(record, white):
     try:
-        pixels = read_picture(record.image)
-        if white > 255 and pixels.itemsize == 1:
+        if not _known(record):
+            return examine(record, white).kind, None
+        kind = Kind(*record.image.table.kind(record.image.row), [])
+        if white > 255 and kind.depth == 8:
             raise BadImage(record.image, f"has 8 bit, but data.white is {white}")
-        for source, kind in ((record.mask, "mask"), (record.roi, "ROI")):
-            if source is None:
-                continue
-            path = source if isinstance(source, str) else source.path
-            if isinstance(source, str):
-                region, is_soft = examine_region(source)
-                soft += [path] if is_soft else []
-            else:
-                region = rois.read_roi(source, pixels.shape[:2])
-            if region.shape != pixels.shape[:2]:
-                raise BadImage(path, f"{kind} is {region.shape[1]} x {region.shape[0]}, its picture {record.image} is "
-                                     f"{pixels.shape[1]} x {pixels.shape[0]}")
-            if kind == "ROI" and not region.any():
-                raise BadImage(path, "ROI is empty: nothing in the picture would be looked at")
-            if kind == "mask" and region.any() != bool(record.label):
-                raise BadImage(path, f"mask is {'not empty' if region.any() else 'empty'}, but its picture is listed "
-                                     f"as {record.defect}")
-        return _Kind(pixels.shape[:2], pixels.shape[2], 8 * pixels.itemsize, int(pixels.max()), soft), None
+        return kind, None
     except BadImage as bad:
         return None, bad
+
+
+def _known(record):
+    """Whether all its files are as they were when they came into a shard."""
+    return isinstance(record.image, Stored) and (record.roi is None or isinstance(record.roi, Stored))
 
 
 def _colour(channels):

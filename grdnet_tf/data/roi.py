@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import glob
+import hashlib
 import os
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -16,7 +17,7 @@ import numpy as np
 from ..errors import InputError
 from . import layout
 from .drawings import ALL, SHARE, Drawing, Shape, read
-from .files import FORMATS, BadImage, read_region
+from .files import FORMATS, BadImage, read_region, sha256_of
 
 FILE = "roi.json"
 FILES = (FILE, "roi.xml")
@@ -126,6 +127,13 @@ def in_shares(drawing: Drawing, root: str, size: Tuple[int, int]) -> List[Shape]
         found.append(shape._replace(numbers=tuple(n / unit for n, unit in zip(shape.numbers, units)), size=SHARE,
                                     pictures=pattern))
     return found
+
+
+def digest(source: Source) -> str:
+    """SHA-256 of a ROI: of its file, or of what is drawn. Raises OSError."""
+    if isinstance(source, str):
+        return sha256_of(source)
+    return hashlib.sha256(repr(source.shapes).encode()).hexdigest()
 
 
 def of_picture(path: str) -> Source:
