@@ -16,6 +16,7 @@ COMMANDS = {
     "sign": "sign an export, or a bundle of one, with a private key",
     "check": "look a data folder over before training",
     "align": "turn loose parts upright, into a new data folder",
+    "shards": "store a data folder in a few large files",
     "roi": "draw a region of interest, or let it be proposed",
     "demo": "draw the demo set into a folder",
 }

@@ -1,8 +1,9 @@
 """Read one image file as a viewer shows it, or say why it cannot be used.
 
-On the host, for inspection, training and evaluation alike, be it a file of its own or one in a shard (`stored`); `decoding` has the rules once more in the operations of a served
-graph. What the two would read differently is refused, so that no pixel is lost without a word. A picture that carries an
-EXIF orientation is turned upright: that is how people saw it when they drew its mask.
+On the host, for inspection, training and evaluation alike, whether it is a file of its own or lies in a shard
+(`stored`); `decoding` has the rules once more in the operations of a served graph. What the two would read differently
+is refused, so that no pixel is lost without a word. A picture that carries an EXIF orientation is turned upright: that
+is how people saw it when they drew its mask.
 """
 from __future__ import annotations
 

@@ -6,9 +6,8 @@
 
 "image" (B, H, W, C) float32 in [0, 1], "roi" and "mask" (B, H, W, 1) float32 in {0, 1}, "seed" (B, 2) int32.
 
-Order and augmentation are pure functions of (seed, pass, record), where a *pass* is one shuffled permutation of the
-records: the stream can start at any step, at no cost, and depends neither on parallelism nor on the cache. Of pictures
-in several shards a pass takes one shard after the other, in a shuffled order, each shuffled.
+Order (`order`) and augmentation are pure functions of (seed, pass, record): the stream can start at any step, at no
+cost, and depends neither on parallelism nor on the cache.
 """
 from __future__ import annotations
 
@@ -25,6 +24,7 @@ from .augmentation import augment_batch
 from .cache import PictureCache, gigabytes_kept, parts_kept
 from .decoding import Size, as_pair, load_image, read_image, resize
 from .files import BadImage, read_picture
+from .order import batch_records, endless, pass_seed, steps_per_pass
 from .records import Record
 from .regions import resized
 from .roi import read_roi
@@ -32,75 +32,7 @@ from .stored import Stored
 
 logger = logging.getLogger(__name__)
 
-_SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
-_SHUFFLE_SHARDS = 0x5F18
 PREFETCH = 4  # batches; an automatic buffer may grow to half of the memory
-
-
-# Order ---------------------------------------------------------------------------------------------------------------
-
-
-def steps_per_pass(n: int, batch_size: int) -> int:
-    """Whole batches in one pass over `n` records; what remains is left out, other records each time."""
-    if n < batch_size:
-        raise InputError(f"{n} pictures to train on, fewer than train.batch_size = {batch_size}")
-    return n // batch_size
-
-
-def batch_records(n: int, batch_size: int, seed: int, step: int, groups: Optional[np.ndarray] = None) -> np.ndarray:
-    """Indices of the records that `TrainingStream` puts into the batch of global step `step`, (batch_size,) int64.
-
-    groups: (n,), the shard of each as of `shards.groups`; None: they are in none.
-    """
-    number, position = divmod(step, steps_per_pass(n, batch_size))
-    with tf.device("CPU:0"):  # where tf.data runs: another device may have another generator
-        return _permutation(n, seed, number, groups)[0].numpy()[position * batch_size:(position + 1) * batch_size]
-
-
-def _permutation(n, seed, number, groups=None):
-    """(indices of all records (n,), of each the first index of the group that comes after its own (n,)), both int64."""
-    indices = _shuffled(n, seed, number, _SHUFFLE)
-    if groups is None or not groups.any():
-        return indices, indices
-    count = int(groups.max()) + 1
-    place = tf.math.invert_permutation(_shuffled(count, seed, number, _SHUFFLE_SHARDS))
-    places = tf.gather(place, tf.gather(groups, indices))
-    order = tf.argsort(places, stable=True)
-    indices, places = tf.gather(indices, order), tf.gather(places, order)
-    begins = tf.searchsorted(places, tf.range(count, dtype=tf.int64))
-    return indices, tf.gather(indices, tf.gather(begins, tf.minimum(places + 1, count - 1)))
-
-
-def _shuffled(n, seed, number, what):
-    return tf.random.experimental.stateless_shuffle(
-        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(_pass_seed(seed, number), tf.int32), what]))
-
-
-def _pass_seed(seed, number):
-    """seed * 1000003 + number, wrapped to what an int32 holds; for Python integers and int64 tensors."""
-    return (seed * 1000003 + number + 2**31) % 2**32 - 2**31
-
-
-def _order(n, batch_size, seed, start_step, groups, part=(0, 1)):
-    """Endless data set of (sample seed (2,) int32, index () int64, index of a record whose shard comes next () int64).
-
-    part (i, k): of each batch the i-th of k equal parts.
-    """
-    steps = steps_per_pass(n, batch_size)
-    first, skipped = divmod(start_step, steps)
-
-    def one_pass(number):
-        begin = tf.where(tf.equal(number, first), skipped * batch_size, 0)
-        indices, coming = (tf.reshape(tf.reshape(each[begin:steps * batch_size], (-1, part[1], batch_size // part[1]))
-                                      [:, part[0]], [-1]) for each in _permutation(n, seed, number, groups))
-        seeds = tf.stack([tf.fill(tf.shape(indices), tf.cast(_pass_seed(seed, number), tf.int32)),
-                          tf.cast(indices, tf.int32)], 1)
-        return tf.data.Dataset.from_tensor_slices((seeds, indices, coming))
-
-    return tf.data.Dataset.range(first, 2**62).flat_map(one_pass)
-
-
-# Data sets -----------------------------------------------------------------------------------------------------------
 
 
 class TrainingStream:
@@ -133,7 +65,7 @@ class TrainingStream:
         Raises: InputError, while the cache is filled, for a file that cannot be loaded.
         """
         d = self.data
-        samples = _order(len(self.records), self.batch_size, self.seed, start_step, self.groups, part)
+        samples = endless(len(self.records), self.batch_size, self.seed, start_step, self.groups, part)
         size = self.batch_size // part[1] // replicas
         decoded = _batches(samples, self.records, d, self.channels, self.depth, size, drop_remainder=True,
                            what=f"{len(self.records)} pictures", taken=self.taken)
@@ -157,7 +89,8 @@ class TrainingStream:
 
     def batch(self, step: int) -> List[Record]:
         """The records in the batch of global step `step`."""
-        return [self.records[i] for i in batch_records(len(self.records), self.batch_size, self.seed, step, self.groups)]
+        chosen = batch_records(len(self.records), self.batch_size, self.seed, step, self.groups)
+        return [self.records[i] for i in chosen]
 
 
 def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, depth: int, batch_size: int, seed: int,
@@ -173,7 +106,7 @@ def held_out_dataset(records: Sequence[Record], data: Data, *, channels: int, de
 
     def sample(i):
         index = order[i % len(records)]
-        return tf.stack([_pass_seed(seed, -1), tf.cast(i, tf.int32)]), index, index
+        return tf.stack([pass_seed(seed, -1), tf.cast(i, tf.int32)]), index, index
 
     samples = tf.data.Dataset.range(views).map(sample)
     decoded = _batches(samples, records, data, channels, depth, batch_size, drop_remainder=False,

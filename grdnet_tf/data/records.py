@@ -169,7 +169,7 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"data.on_bad_image is {on_bad_image!r}, expected error or skip")
-    kept, kinds, skipped, soft = [], [], [], {}
+    kept, kinds, skipped = [], [], []
     progress = Progress("pictures looked at")
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
         for start in range(0, len(records), _CHUNK):
@@ -179,8 +179,6 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
                 if bad is None:
                     kept.append(record)
                     kinds.append(kind)
-                    for path in kind.soft:
-                        soft.setdefault(os.path.dirname(path), []).append(path)
                 elif on_bad_image == "error":
                     raise InputError(str(bad))
                 else:
@@ -196,15 +194,11 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
         odd = next(i for i, c in enumerate(channels) if c != channels[0])
         raise InputError(f"{kept[odd].image}: {_colour(channels[odd])}, but {kept[0].image} is {_colour(channels[0])}; "
                          "expected all pictures alike")
-    depth = max(kind.depth for kind in kinds)
-    peak = max(kind.peak for kind in kinds if kind.depth == depth)
-    notes = [f"{folder}: {len(paths)} masks or ROIs with soft edges or of JPEG, of which what is above half counts; the "
-             f"first is {min(paths)}" for folder, paths in sorted(soft.items())]
+    depth, peak, notes, sizes = summed(kinds)
     if depth == 16 and not white and peak < 2**13:
         notes.append(f"{kept[0].image} and the others have 16 bit, of which they use 0 to {peak}: the network would see "
                      f"{peak / 65535:.3f} at most; set data.white, to {2**max(8, peak.bit_length()) - 1} for a camera of "
                      f"{max(8, peak.bit_length())} bit")
-    sizes = tuple(sorted({kind.size for kind in kinds}))
     return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
 
 
@@ -215,6 +209,17 @@ class Kind(NamedTuple):
     depth: int
     peak: int
     soft: List[str]  # the mask or ROI, where it is
+
+
+def summed(kinds: Sequence[Kind]):
+    """(depth, highest value of that depth, notes on masks and ROIs, sizes) of all."""
+    depth, soft = max(kind.depth for kind in kinds), {}
+    for path in (path for kind in kinds for path in kind.soft):
+        soft.setdefault(os.path.dirname(path), []).append(path)
+    notes = [f"{folder}: {len(paths)} masks or ROIs with soft edges or of JPEG, of which what is above half counts; the "
+             f"first is {min(paths)}" for folder, paths in sorted(soft.items())]
+    return (depth, max(kind.peak for kind in kinds if kind.depth == depth), notes,
+            tuple(sorted({kind.size for kind in kinds})))
 
 
 class Pixels(NamedTuple):

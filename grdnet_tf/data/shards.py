@@ -142,6 +142,11 @@ def _described(path, contents):
     return found
 
 
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is a shard."""
+    return _NAME.fullmatch(name) is not None
+
+
 def digest_of(index: dict) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 

@@ -75,7 +75,7 @@ class Reader:
         if remote(file):
             self._whole(file)
         elif hasattr(os, "posix_fadvise"):
-            with contextlib.suppress(OSError), open(file, "rb", buffering=0) as stream:  # who reads it says what is wrong
+            with contextlib.suppress(OSError), open(file, "rb", buffering=0) as stream:  # who reads says why
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
     def _whole(self, file):
