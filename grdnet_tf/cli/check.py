@@ -8,7 +8,7 @@ from . import flags
 
 def parser():
     parser = argparse.ArgumentParser(prog="grdnet check", description=__doc__)
-    parser.add_argument("data", metavar="DIR", help="data folder in the MVTec layout")
+    parser.add_argument("data", metavar="DIR", help="data folder in the MVTec layout, or shards")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(256, 256),
                         help="data.image_size of the training to come (default: 256 256)")
     flags.quiet(parser)

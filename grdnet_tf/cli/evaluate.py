@@ -8,6 +8,7 @@ from ..data import aligning, following, selection
 from ..data.records import list_mvtec
 from ..errors import InputError
 from ..report import report
+from ..storage import absolute
 from ..training import good_pictures, recorded, run_folder
 from . import flags
 
@@ -20,7 +21,8 @@ def parser():
                       "--out alone (default: comparison)")
     what.add_argument("--check-data", metavar="DIR", help="look a data folder over before training; see also "
                       "grdnet check")
-    parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout (default: the run's own)")
+    parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout, or shards (default: the run's "
+                        "own)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
     parser.add_argument("--epoch", metavar="N", type=int, help="the weights that train.keep_epochs kept after epoch N "
                         "(default: the best)")
@@ -82,6 +84,9 @@ def run(arguments) -> int:
     if config.station.align:
         aligning.check(run_folder.upright(arguments.run, config.station), list_mvtec(root, arguments.split))
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
+    if settings.um_per_pixel and selection.resized_before(records):
+        raise InputError(f"{root}: holds pictures that were resized, of which the scale is not known; --um-per-pixel goes "
+                         "with shards made with --resize none")
     sources, good = fitting_pictures(arguments, config, root, records)
     from ..evaluation import disturbance, measure
     from ..evaluation.predict import Predictor
@@ -100,7 +105,7 @@ def run(arguments) -> int:
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale)
-    result.report.update(run=os.path.abspath(arguments.run), data=os.path.abspath(root), split=arguments.split,
+    result.report.update(run=os.path.abspath(arguments.run), data=absolute(root), split=arguments.split,
                          roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi), at_station=plain,
                          min_area=settings.min_area, epoch=arguments.epoch,
                          um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),

@@ -18,8 +18,8 @@ PAGE_EVERY = 10.0  # seconds between two index.html while pictures come in
 
 def parser():
     parser = argparse.ArgumentParser(prog="grdnet predict", description=__doc__, epilog=STATUS)
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="picture, folder with its subfolders, glob in "
-                        "quotes, video file, camera:0; - or nothing: paths on standard input, one a line")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="picture, folder with its subfolders, shards, glob "
+                        "in quotes, video file, camera:0; - or nothing: paths on standard input, one a line")
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run", metavar="RUN", help="run folder that train.py wrote")
     model.add_argument("--model", metavar="PATH", help="instead: an export's DIR/<name> or DIR/<name>/<version>, or "

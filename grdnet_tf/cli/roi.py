@@ -37,7 +37,10 @@ def run(arguments) -> int:
     if arguments.out and (arguments.propose or arguments.preview):
         raise InputError("--out is the page's; it does not go with --propose and --preview")
     from ..data.files import BadImage
+    from ..data.shards import is_set
 
+    if is_set(root):
+        raise InputError(f"{root}: shards hold the regions as pixels; draw in the data folder, then make them anew")
     tell = (lambda text: None) if arguments.quiet else print
     try:
         if arguments.propose:

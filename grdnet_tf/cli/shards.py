@@ -14,7 +14,7 @@ def parser():
     parser.add_argument("data", metavar="DIR", help="data folder in the MVTec layout")
     parser.add_argument("--out", metavar="SHARDS", required=True, help="folder to write, new; or a path with :// of a "
                         "file system that TensorFlow has")
-    parser.add_argument("--size-mb", metavar="N", type=int, default=150,
+    parser.add_argument("--size-mb", metavar="N", type=float, default=150,
                         help="megabytes of a shard, about (default: 150)")
     parser.add_argument("--resize", metavar="H,W|none", default="none", help="none: the pictures' files as they are; "
                         "H,W: resized to that, once, and not compressed: larger, and several times as quick to read")
@@ -36,7 +36,9 @@ def run(arguments) -> int:
     """Judge flags and folder, then import TensorFlow: a wrong path is answered at once."""
     from ..data.records import has_split, list_mvtec
 
-    flags.at_least(arguments, size_mb=1, threads=0)
+    flags.at_least(arguments, threads=0)
+    if not 0 < arguments.size_mb < float("inf"):
+        raise InputError(f"--size-mb {arguments.size_mb:g}: expected more than 0")
     resize = size(arguments.resize)
     splits = [arguments.split]
     if arguments.split == "all":
@@ -45,7 +47,7 @@ def run(arguments) -> int:
             list_mvtec(arguments.data, "train")  # says what is missing
     from ..data import shard_writing
 
-    wanted = shard_writing.Wanted(resize, arguments.size_mb, arguments.skip_bad)
+    wanted = shard_writing.Wanted(resize, max(1, int(arguments.size_mb * 1e6)), arguments.skip_bad)
     index = shard_writing.write(arguments.data, arguments.out, splits, wanted, arguments.threads)
     if not arguments.quiet:
         for line in told(arguments.out, index):

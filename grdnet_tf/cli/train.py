@@ -7,6 +7,7 @@ import sys
 from .. import config as configuration
 from ..console import ended
 from ..errors import InputError, TrainingStopped
+from ..storage import absolute as absolute_path
 from ..training import origin, prepare, recorded, run_folder
 from . import flags
 
@@ -18,8 +19,8 @@ CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "trai
 def parser():
     parser = argparse.ArgumentParser(prog="grdnet train", description=__doc__)
     parser.add_argument("--data", metavar="DIR",
-                        help="MVTec layout: DIR/train/good, optional DIR/roi (default: the demo set, drawn into "
-                        f"{DEMO_DATA})")
+                        help="MVTec layout: DIR/train/good, optional DIR/roi; or shards (default: the demo set, drawn "
+                        f"into {DEMO_DATA})")
     parser.add_argument("--add-good", metavar="DIR", action="append", default=[], help="a further folder of good "
                         "pictures to train on, in the MVTec layout or of pictures alone; repeatable")
     parser.add_argument("--from", metavar="RUN", dest="parent", help="begin with the best weights of this run; its "
@@ -71,7 +72,7 @@ def overrides(arguments):
              "jit": {True: "on", False: "off", None: None}[arguments.jit], "deterministic": arguments.deterministic,
              "strategy": arguments.strategy}
     found = arguments.set + [f"train.{key}={value}" for key, value in flags.items() if value is not None]
-    return found + ([f"data.root={json.dumps(os.path.abspath(arguments.data))}"] if arguments.data is not None else [])
+    return found + ([f"data.root={json.dumps(absolute_path(arguments.data))}"] if arguments.data is not None else [])
 
 
 def new_config(arguments):
@@ -86,7 +87,7 @@ def new_config(arguments):
         file = DEMO_CONFIG
     more = overrides(arguments)
     if arguments.add_good:
-        folders = list(dict.fromkeys([*added, *map(os.path.abspath, arguments.add_good)]))
+        folders = list(dict.fromkeys([*added, *map(absolute_path, arguments.add_good)]))
         more.append(f"data.add_good={json.dumps(folders)}")
     config = absolute(configuration.load_config(file, more, base))
     if base is not None:
@@ -99,8 +100,8 @@ def absolute(config):
     folders = {"data__root": config.data.root, "noise__textures": config.noise.textures,
                "noise__real": config.noise.real, "station__roi": config.station.roi,
                "station__follow": config.station.follow, "station__align": config.station.align}
-    found = {key: os.path.abspath(path) for key, path in folders.items() if path}
-    return configuration.replace(config, data__add_good=tuple(map(os.path.abspath, config.data.add_good)), **found)
+    found = {key: absolute_path(path) for key, path in folders.items() if path}
+    return configuration.replace(config, data__add_good=tuple(map(absolute_path, config.data.add_good)), **found)
 
 
 def resume_config(arguments):

@@ -10,9 +10,9 @@ import numpy as np
 from skimage.measure import label
 
 from ..errors import InputError
-from . import aligning
+from . import aligning, shards
 from .files import read_picture, read_region
-from .records import duplicates, inspect, list_mvtec
+from .records import duplicates, has_split, inspect, is_there, list_mvtec
 from .roi import read_roi
 
 SHOWN = 10  # files named of a kind; the others are counted
@@ -38,12 +38,16 @@ class Facts(NamedTuple):
 
 
 def check(root, image_size=(256, 256)) -> Check:
-    """Look at `root` (MVTec layout) for training at `image_size`. InputError if it is no folder at all."""
-    if not os.path.isdir(root):
+    """Look at `root` (MVTec layout, or shards) for training at `image_size`. InputError if it is no folder at all."""
+    if not is_there(root):
         raise InputError(f"{root}: folder not found")
     facts, errors, warnings, splits = [], [], [], {}
+    if shards.is_set(root):
+        errors += shards.verify(root)
+        for split in shards.describe(root)["splits"].values():
+            warnings += split["notes"] + _shortened([f"{name}: left out: {why}" for name, why in split["skipped"]])
     for split in ("train", "test"):
-        if split == "test" and not os.path.isdir(os.path.join(root, split)):
+        if split == "test" and not has_split(root, split):
             warnings.append("no test folder: a run can be trained, but not evaluated")
             continue
         try:

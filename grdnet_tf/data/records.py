@@ -109,6 +109,11 @@ def _of_set(root, split):
             for row, defect in enumerate(defects)]
 
 
+def is_there(root: str) -> bool:
+    """Whether `root` is a folder, or a set of shards."""
+    return shards.exists(shards.join(root, shards.INDEX)) if shards.remote(root) else os.path.isdir(root)
+
+
 def has_split(root: str, split: str) -> bool:
     """Whether there is anything that `list_mvtec` could list. InputError for shards that cannot be read."""
     if shards.is_set(root):
@@ -272,6 +277,9 @@ def _judged(record, white):
         kind = Kind(*record.image.table.kind(record.image.row), [])
         if white > 255 and kind.depth == 8:
             raise BadImage(record.image, f"has 8 bit, but data.white is {white}")
+        if white and record.image.table.resized and kind.peak > white:
+            raise BadImage(record.image, f"was resized before values above data.white = {white} were cut off; make the "
+                                         "shards with --resize none")
         return kind, None
     except BadImage as bad:
         return None, bad

@@ -8,10 +8,11 @@ from typing import Dict, List, Sequence, Tuple, Union
 
 from ..errors import InputError
 from ..options import Data
-from . import following, layout
+from . import following, layout, shards
 from . import roi as rois
 from .files import FORMATS, read_picture
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def real_defects(root: str, data: Data) -> List[Record]:
 
 def good_folder(folder: str) -> List[Record]:
     """The good pictures of a data folder, of its train/good or good, or of a folder of pictures, its subfolders too."""
-    if os.path.isdir(os.path.join(folder, "train")) or layout.find_train(folder):
+    if shards.is_set(folder) or os.path.isdir(os.path.join(folder, "train")) or layout.find_train(folder):
         return list_mvtec(folder, "train")
     return list_pictures(folder)
 
@@ -132,12 +133,19 @@ def check_apart(calibration: Sequence[Record], reported: Sequence[Record]) -> No
 
 
 def picture_sizes(records: Sequence[Record]) -> Dict[str, Tuple[int, int]]:
-    """{path of the picture: its own (height, width)}."""
+    """{path of the picture: its own (height, width)}, of one that was resized into a shard those it has there."""
     def size(record):
+        if isinstance(record.image, Stored):
+            return record.image.table.kind(record.image.row)[0]
         return read_picture(record.image).shape[:2]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip((record.image for record in records), pool.map(size, records)))
+
+
+def resized_before(records: Sequence[Record]) -> bool:
+    """Whether any picture was resized when it was stored in a shard: what its pixels measure is not known."""
+    return any(isinstance(record.image, Stored) and record.image.table.resized for record in records)
 
 
 def _find(image: str, root: str, folder: str) -> rois.Source:

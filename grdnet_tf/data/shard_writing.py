@@ -86,7 +86,7 @@ def _dealt(records, root, split, wanted):
         size = len(records) * one
     else:
         size = sum(size_of(record.image) for record in records)
-    count = min(len(records), max(1, -(-size // (wanted.megabytes * 1_000_000))))
+    count = min(len(records), max(1, -(-size // wanted.size)))
     if split == "train":
         records = sorted(records, key=lambda one: hashlib.sha256(os.fsencode(name_of(one.image, root))).digest())
     edges = [len(records) * i // count for i in range(count + 1)]

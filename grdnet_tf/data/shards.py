@@ -35,8 +35,8 @@ _NAME = re.compile(r"(train|test)-\d{5,}-of-\d{5,}\.tfrecord")
 class Table:
     """One split of a set, its columns as arrays: a row a picture, in the order of their names."""
 
-    def __init__(self, root: str, split: str, entries: Sequence[dict]):
-        self.root, self.split = root, split
+    def __init__(self, root: str, split: str, entries: Sequence[dict], resized: bool = False):
+        self.root, self.split, self.resized = root, split, resized  # resized: before they were stored
         self.files = [join(root, entry["file"]) for entry in entries]
         self._reader, self._expected = Reader(), -1
         with ThreadPoolExecutor(16 if remote(root) else 2) as pool:
@@ -183,7 +183,8 @@ def columns_of(file: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _table(root, split, sha256):
-    return Table(root, split, describe(root)["splits"][split]["shards"])
+    index = describe(root)
+    return Table(root, split, index["splits"][split]["shards"], index["resize"] is not None)
 
 
 def verify(root: str) -> List[str]:

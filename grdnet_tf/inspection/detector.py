@@ -174,8 +174,8 @@ class Detector:
         return maps[..., 0], scores
 
     def _result(self, one, small, score):
-        size = one.pixels.shape[:2]
-        known = dict(pixels=one.pixels, size=size, part=one.part, um_per_pixel=self.station.um_per_pixel,
+        size, um = one.pixels.shape[:2], None if sources.resized(one.item) else self.station.um_per_pixel
+        known = dict(pixels=one.pixels, size=size, part=one.part, um_per_pixel=um,
                      white=one.white, limits=self.limits, level=self.level, min_area=self.station.min_area)
         if not (small.min() >= 0 and small.max() <= 1 and 0 <= score <= 1):
             return _result(one.item, reason="the model gives no map of numbers from 0 to 1 for it")
@@ -184,7 +184,6 @@ class Detector:
         found = []
         if self.limits.verdict(score) != ACCEPTED:
             labels = label_found(small, self.level, self.station.min_area)
-            um = self.station.um_per_pixel
             found = [in_file(region, small.shape, size, um) for region in describe(labels, small)]
         return _result(one.item, score=float(score), regions=found, small_map=small, **known)  # as the file lies
 

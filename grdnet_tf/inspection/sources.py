@@ -11,8 +11,9 @@ from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 import cv2
 import numpy as np
 
-from ..data import layout
+from ..data import layout, shards
 from ..data.files import read_picture
+from ..data.stored import Stored
 from ..errors import InputError
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -59,7 +60,10 @@ def is_video(path: str) -> bool:
 
 
 def files(word: str) -> List[Item]:
-    """The items of a file, a folder with its subfolders, or a glob. InputError where there is none."""
+    """The items of a file, a folder with its subfolders, shards, or a glob. InputError where there is none."""
+    if shards.is_set(word):
+        tables = [shards.table(word, split) for split in shards.splits(word)]
+        return [Item(table.path(row, "image"), name) for table in tables for row, name in enumerate(table.names)]
     if os.path.isdir(word):
         return [Item(path, os.path.relpath(path, word).replace(os.sep, "/")) for path in layout.pictures(word)]
     if os.path.lexists(word):
@@ -71,6 +75,11 @@ def files(word: str) -> List[Item]:
     if not paths:
         raise InputError(f"{word}: no file has such a name")
     return [Item(path, os.path.relpath(path, base or ".").replace(os.sep, "/")) for path in paths]
+
+
+def resized(item: Item) -> bool:
+    """Whether its pixels are no longer those of its file: what they measure is not known."""
+    return isinstance(item.path, Stored) and item.path.table.resized
 
 
 def lines(stream) -> Iterator[Optional[Item]]:

@@ -130,9 +130,21 @@ def make_callbacks(model, config, data, stream, held_out, folder, steps, signals
 def fit_span(model, config, stream, held_out, parts, steps, epoch, step):
     """`fit` from a position: the rest of an epoch that was interrupted, or all epochs that are left."""
     parts[0].step = epoch * steps + step
-    model.fit(stream.batches(epoch * steps + step), initial_epoch=epoch,
+    model.fit(own_batches(model, config, stream, epoch * steps + step), initial_epoch=epoch,
               epochs=epoch + 1 if step else config.train.epochs, steps_per_epoch=steps - step,
               validation_data=held_out, callbacks=parts, verbose=_verbose())
+
+
+def own_batches(model, config, stream, start_step):
+    """The batches from `start_step` on; of several workers each reads its own part of them."""
+    if config.train.strategy != "multiworker":
+        return stream.batches(start_step)
+
+    def of_worker(context):
+        workers = context.num_input_pipelines
+        return stream.batches(start_step, (context.input_pipeline_id, workers), context.num_replicas_in_sync // workers)
+
+    return model.distribute_strategy.distribute_datasets_from_function(of_worker)
 
 
 def end_epoch(model, held_out, parts, epoch, epochs):

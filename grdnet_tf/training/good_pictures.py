@@ -4,10 +4,11 @@ import logging
 import os
 from typing import List, NamedTuple, Optional
 
-from ..data import layout, selection
-from ..data.records import Record, hold_out, list_mvtec
+from ..data import selection
+from ..data.files import sha256_of
+from ..data.records import Record, has_split, hold_out, is_there, list_mvtec
 from ..errors import InputError
-from ..storage import file_sha256, read_arrays
+from ..storage import read_arrays
 from . import recorded, run_folder
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Good(NamedTuple):
     @property
     def sha256(self) -> str:
         """Of all their files, in no order."""
-        return hashlib.sha256("".join(sorted(file_sha256(one.image) for one in self.records)).encode()).hexdigest()
+        return hashlib.sha256("".join(sorted(sha256_of(one.image) for one in self.records)).encode()).hexdigest()
 
 
 def find(folder: str, config, data: Optional[str] = None, named: Optional[str] = None, roi: str = "auto") -> Good:
@@ -52,9 +53,9 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
     trained on.
     """
     known = _known(folder, config)
-    home = config.data.root if config.data.root and os.path.isdir(config.data.root) else data
+    home = config.data.root if config.data.root and is_there(config.data.root) else data
     found = Good([], [], False)
-    if home and layout.find_train(home):
+    if home and has_split(home, "train"):
         if known is None:
             logger.warning("warning: %s does not say which pictures it held out, and its data folder is not as it was; "
                            "--good DIR names good pictures for a threshold", folder)
@@ -78,7 +79,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
 
 def _own(home, added):
     """The good pictures of the data folder and of those folders that were added to it which are still there."""
-    there = [folder for folder in added if os.path.isdir(folder)]
+    there = [folder for folder in added if is_there(folder)]
     if len(there) < len(added):
         logger.warning("warning: --add-good %s: gone", next(folder for folder in added if folder not in there))
     return selection.training_records(home, there, once=False)

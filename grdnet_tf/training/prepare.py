@@ -6,8 +6,9 @@ from typing import NamedTuple, Optional
 
 from .. import config as configuration
 from ..data import aligning, orientation, selection
-from ..data.records import Record, duplicates, hold_out, inspect, list_mvtec
+from ..data.records import Record, duplicates, has_split, hold_out, inspect, list_mvtec
 from ..errors import InputError
+from ..storage import absolute
 from . import recorded as records_of
 from .recorded import HELD_OUT, NOISE, SKIPPED, TRAINED, Recorded
 
@@ -63,8 +64,8 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
         logger.info("%s: %d real defects with masks, a source of the noise", config.noise.real, len(defects))
     train = list(parts[TRAINED])
     if d.add_repeat > 1:
-        added = tuple(os.path.join(os.path.abspath(folder), "") for folder in d.add_good)
-        train += (d.add_repeat - 1) * [one for one in train if os.path.abspath(one.image).startswith(added)]
+        added = tuple(os.path.join(absolute(folder), "") for folder in d.add_good)
+        train += (d.add_repeat - 1) * [one for one in train if absolute(one.image).startswith(added)]
     return Data(train, parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
 
 
@@ -91,7 +92,7 @@ def _split(records, share, seed, parent):
 
 def _warn_of_duplicates(root, records):
     """What lies in test/ is not trained on: nothing there stops a run."""
-    if not os.path.isdir(os.path.join(root, "test")):
+    if not has_split(root, "test"):
         return
     try:
         tested = list_mvtec(root, "test")

@@ -10,9 +10,13 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..data import roi as rois
+from ..data.files import sha256_of, size_of
 from ..data.records import Record
+from ..data.shards import dealt
+from ..data.stored import Stored
 from ..errors import InputError
-from ..storage import file_sha256, read_json, write_text
+from ..storage import absolute, read_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +39,21 @@ class Entry(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """The data folder (absolute), its pictures in the order of the run, and what they have in common."""
+    """The data folder (absolute), its pictures in the order of the run, and what they have in common.
+
+    `order`: of pictures to train on that lie in several shards, which is in which, as of `shards.dealt`; else "".
+    """
     root: str
     channels: int
     depth: int
     entries: List[Entry]
+    order: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Of names, contents and parts: a run must not go on with other data."""
         lines = [f"{e.part} {e.name} {e.sha256} {e.roi_sha256}" for e in self.entries if e.part != SKIPPED]
+        lines += [self.order] * bool(self.order)
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
@@ -66,18 +75,18 @@ class Sorted(NamedTuple):
 def record(root: str, channels: int, depth: int, parts: Dict[str, Sequence[Record]]) -> Recorded:
     """The record of {part: pictures}. InputError for a file that has vanished."""
     flat = [(one, part) for part, records in parts.items() for one in records]
-    drawn = {one.roi: hashlib.sha256(repr(one.roi.shapes).encode()).hexdigest() for one, _ in flat
-             if one.roi and not isinstance(one.roi, str)}
-    files = sorted({one.roi for one, _ in flat if isinstance(one.roi, str)})
-    rois = {None: None, **drawn, **dict(zip(files, _digests(files)))}
-    return Recorded(os.path.abspath(root), channels, depth, [
-        Entry(_name(one.image, root), sha256, part, rois[one.roi])
-        for (one, part), sha256 in zip(flat, _digests([one.image for one, _ in flat]))])
+    sources = list({one.roi: None for one, _ in flat if one.roi})  # most often one file, or drawing, serves all
+    regions = {None: None, **dict(zip(sources, _digests(sources)))}
+    return Recorded(absolute(root), channels, depth, [
+        Entry(_name(one.image, root), sha256, part, regions[one.roi])
+        for (one, part), sha256 in zip(flat, _digests([one.image for one, _ in flat]))],
+        dealt([one.image for one in parts.get(TRAINED, ())]))
 
 
 def write(folder: str, recorded: Recorded) -> None:
     """Write RUN/data.json, one picture a line."""
-    head = json.dumps({"root": recorded.root, "channels": recorded.channels, "depth": recorded.depth})
+    head = json.dumps({"root": recorded.root, "channels": recorded.channels, "depth": recorded.depth,
+                       **({"order": recorded.order} if recorded.order else {})})
     lines = ",\n".join(json.dumps(list(entry)) for entry in recorded.entries)
     write_text(os.path.join(folder, FILE), f'{head[:-1]}, "pictures": [\n{lines}\n]}}\n')
 
@@ -92,7 +101,7 @@ def read(folder: str) -> Optional[Recorded]:
         entries = [Entry(*entry) for entry in content["pictures"]]
         if not all(isinstance(value, str) for entry in entries for value in entry[:3]):
             raise ValueError
-        return Recorded(content["root"], content["channels"], content["depth"], entries)
+        return Recorded(content["root"], content["channels"], content["depth"], entries, content.get("order", ""))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: damaged; the run no longer says what it trained on") from None
 
@@ -137,7 +146,11 @@ def same_pictures(recorded: Recorded, records: Sequence[Record], root: str) -> D
     if left_out:
         logger.warning("warning: %d pictures have come since the run began and are left out, the first is %s",
                        len(left_out), left_out[0])
-    return {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT, NOISE)}
+    found = {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT, NOISE)}
+    if dealt([one.image for one in found[TRAINED]]) != recorded.order:
+        raise InputError(f"{root}: the same pictures, but in other shards than those that the run began with: they "
+                         "would come in another order")
+    return found
 
 
 def from_before(recorded: Recorded, parent: Optional[Recorded]) -> Recorded:
@@ -159,24 +172,28 @@ def seen(recorded: Optional[Recorded], records: Sequence[Record]) -> List[Tuple[
 
 def legacy_fingerprint(root: str, records: Sequence[Record]) -> str:
     """Of names and sizes alone, in the folder's order: what checkpoints held before there was a data.json."""
-    names = "\n".join(f"{os.path.relpath(one.image, root)} {os.path.getsize(one.image)}"
+    names = "\n".join(f"{os.path.relpath(one.image, root)} {size_of(one.image)}"
                       for one in sorted(records, key=lambda one: one.image))
     return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _digests(paths):
-    """SHA-256 of each file."""
-    def digest(path):
+def _digests(sources):
+    """SHA-256 of each file; of a ROI that is drawn, of its shapes."""
+    def digest(source):
         try:
-            return file_sha256(path)
+            return rois.digest(source)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+            raise InputError(f"{source}: cannot be read: {error.strerror}") from None
 
+    if all(isinstance(source, Stored) for source in sources):  # known without a thread each
+        return list(map(sha256_of, sources))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of Python's lock
-        return list(pool.map(digest, paths))
+        return list(pool.map(digest, sources))
 
 
 def _name(path, root):
-    path, root = os.path.abspath(path), os.path.abspath(root)
+    if isinstance(path, Stored) and path.table.root == root:
+        return path.table.names[path.row]
+    path, root = absolute(path), absolute(root)
     inside = path.startswith(os.path.join(root, ""))
     return (os.path.relpath(path, root) if inside else path).replace(os.sep, "/")

@@ -17,6 +17,7 @@ import yaml
 from .. import config as configuration
 from ..data import aligning, following
 from ..data import roi as rois
+from ..data.records import is_there
 from ..errors import InputError
 from ..kinds import OptionError
 from ..locking import lock
@@ -133,7 +134,7 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}: {error.strerror}") from None
     write_json(os.path.join(folder, ENVIRONMENT), environment())
-    if data is None and config.data.root and os.path.isdir(config.data.root):
+    if data is None and config.data.root and is_there(config.data.root):
         data = prepare.training_data(config).recorded
     if data is not None:
         recorded.write(folder, data)

@@ -1,5 +1,6 @@
 """--strategy multiworker: two real train.py processes on this machine are one run, and go on as one."""
 import json
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,8 +37,21 @@ def train_together(*argv):
     assert [process.returncode for process in processes] == [0, 0], "\n\n".join(outputs)
 
 
-def test_two_workers_train_as_one_process_and_resume(discs, tiny_config, tmp_path):
-    flags = ["--data", discs, "--config", tiny_config, "--no-jit", "--epochs", "2", "--set",
+@pytest.fixture(scope="module")
+def in_shards(discs, tmp_path_factory):
+    """The same pictures in three shards."""
+    from grdnet_tf.data.shard_writing import Wanted, write
+
+    out = str(tmp_path_factory.mktemp("shards") / "discs")
+    write(discs, out, ("train",), Wanted(size=5000))
+    assert len([name for name in os.listdir(out) if name.endswith(".tfrecord")]) == 3
+    return out
+
+
+@pytest.mark.parametrize("kind", ["discs", "in_shards"])
+def test_two_workers_train_as_one_process_and_resume(kind, request, tiny_config, tmp_path):
+    """Each reads its own half of every batch."""
+    flags = ["--data", request.getfixturevalue(kind), "--config", tiny_config, "--no-jit", "--epochs", "2", "--set",
              "train.learning_rate=1e-5", "--set", "train.clip_norm=1"]
     complete(*flags, "--run", str(tmp_path / "alone"))
     train_together(*flags, "--run", str(tmp_path / "both"), "--strategy", "multiworker")

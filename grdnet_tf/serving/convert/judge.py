@@ -1,11 +1,10 @@
 """Does a converted model judge as the one it was made from? Compared on pictures; above a limit the export stops."""
-import os
 from typing import NamedTuple
 
 import numpy as np
 
 from ...data.decoding import load_image
-from ...data.records import inspect, list_mvtec
+from ...data.records import has_split, inspect, list_mvtec
 from ...errors import ExportStopped, InputError
 
 CALIBRATION_PICTURES = 64
@@ -40,7 +39,7 @@ def find(root: str, white: int = 0) -> Pictures:
     Raises: InputError naming the folder or file that cannot be used.
     """
     good = list_mvtec(root, "train")
-    test = list_mvtec(root, "test") if os.path.isdir(os.path.join(root, "test")) else good
+    test = list_mvtec(root, "test") if has_split(root, "test") else good
     chosen = _spread(good, CALIBRATION_PICTURES), _spread(test, COMPARED_PICTURES)
     return Pictures(*(inspect([record._replace(mask=None, roi=None) for record in records], white=white).records
                       for records in chosen), white)
