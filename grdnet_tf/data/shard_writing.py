@@ -245,7 +245,7 @@ def _replacing(path):
     """The path of a temporary file that becomes `path` when all of it is on the disk."""
     try:
         if remote(path):
-            yield path + ".part"
+            yield _fresh(path + ".part")
             tf.io.gfile.rename(path + ".part", path, overwrite=True)
             return
         with writing(path), aside(os.path.dirname(os.path.abspath(path))) as folder:
@@ -263,9 +263,16 @@ def _put(path: str, contents: bytes) -> None:
     if not remote(path):
         write_file(path, lambda stream: stream.write(contents))
         return
-    with tf.io.gfile.GFile(path + ".part", "wb") as stream:
+    with tf.io.gfile.GFile(_fresh(path + ".part"), "wb") as stream:
         stream.write(contents)
     tf.io.gfile.rename(path + ".part", path, overwrite=True)
+
+
+def _fresh(path):
+    """`path`, where nothing lies any more: some file systems append."""
+    if exists(path):
+        tf.io.gfile.remove(path)
+    return path
 
 
 def _tidy(out, index):
