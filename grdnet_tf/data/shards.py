@@ -28,7 +28,11 @@ from .stored import Reader, Stored, exists, file_digest, file_size, join, read_f
 INDEX = "index.json"
 PROGRESS = ".grdnet-shards"  # what is done already, while a set is written
 PARTS = ("image", "mask", "roi")
+# Columns of whole numbers: name, shape of one picture's, type in memory, of which there may be 10^6 rows.
+_NUMBERS = (("sizes", (2,), np.int32), ("depths", (), np.uint8), ("channels", (), np.uint8), ("peaks", (), np.uint16),
+            ("file_bytes", (), np.int64), *((part, (3,), np.int64) for part in PARTS))
 _KEY, _VERSION = "grdnet_shards", 1
+_IMPROPER = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")  # a path's parts that lead elsewhere, or nowhere
 _NAME = re.compile(r"(train|test)-\d{5,}-of-\d{5,}\.tfrecord")
 
 
@@ -39,21 +43,22 @@ class Table:
         self.root, self.split, self.resized = root, split, resized  # resized: before they were stored
         self.files = [join(root, entry["file"]) for entry in entries]
         self._reader, self._expected = Reader(), -1
-        with ThreadPoolExecutor(16 if remote(root) else 2) as pool:
-            pieces = list(pool.map(lambda entry: _piece(root, split, entry), entries))
+        pieces = _each(root, lambda entry: _piece(root, split, entry), entries)
         shard = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece["names"]) for piece in pieces])
         names = [name for piece in pieces for name in piece["names"]]
-        order = sorted(range(len(names)), key=lambda i: (_defect(split, names[i]), names[i]))
+        keys = names if split == "train" else [(_defect(split, name), name) for name in names]  # as folders are listed
+        order = np.array(sorted(range(len(names)), key=keys.__getitem__))
         self.names, self.shard = [names[i] for i in order], shard[order]
         twice = next((a for a, b in zip(self.names, self.names[1:]) if a == b), None)
         if twice is not None:
             raise InputError(f"{join(root, INDEX)}: {twice} is in the set twice")
 
         def column(name):
-            return np.concatenate([piece[name] for piece in pieces])[order]
+            values = np.concatenate([piece.pop(name) for piece in pieces])
+            return values[order] if values.any() else np.broadcast_to(values[0], values.shape)  # none has a mask: no room
 
-        self.columns = {name: column(name) for name in ("sizes", "depths", "channels", "peaks", "file_bytes")}
-        self.places = {part: column(part) for part in PARTS}              # (n, 3): offset, length, CRC-32
+        self.columns = {name: column(name) for name, *_ in _NUMBERS[:-len(PARTS)]}
+        self.places = {part: column(part) for part in PARTS}               # (n, 3): offset, length, CRC-32
         self.digests = {part: column(part + "_sha256") for part in PARTS}  # (n, 32) uint8
 
     def __len__(self):
@@ -161,9 +166,16 @@ def table(root: str, split: str) -> Table:
     if split not in index["splits"]:
         raise InputError(f"{root}: holds no split {split}, only {', '.join(index['splits'])}")
     entries = index["splits"][split]["shards"]
-    with ThreadPoolExecutor(16 if remote(root) else 2) as pool:
-        list(pool.map(lambda entry: _check_size(join(root, entry["file"]), entry["bytes"]), entries))
+    _each(root, lambda entry: _check_size(join(root, entry["file"]), entry["bytes"]), entries)
     return _table(root, split, index["sha256"])
+
+
+def _each(root, action, entries):
+    """`action` of each entry; where a request takes its time, of several at once."""
+    if not remote(root):
+        return [action(entry) for entry in entries]
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(action, entries))
 
 
 def _check_size(path, expected):
@@ -241,19 +253,21 @@ def _columns(found, split, entry):
     if split == "test" and not all(name.startswith("test/") and name.count("/") > 1 for name in names):
         raise ValueError
     piece = {"names": names}
-    for name, width in (("sizes", 2), ("depths", 0), ("channels", 0), ("peaks", 0), ("file_bytes", 0), ("image", 3),
-                        ("mask", 3), ("roi", 3)):
-        rows = found[name] or [[0] * 3] * n if name in ("mask", "roi") else found[name]
-        if len(rows) != n or not _whole(rows, width):
+    for name, shape, dtype in _NUMBERS:
+        values = np.array(found[name] or np.zeros((n, *shape), int) if name in PARTS[1:] else found[name])
+        if values.dtype.kind != "i" or values.shape != (n, *shape) or values.min() < 0:
             raise ValueError
-        piece[name] = np.array(rows, np.int64).reshape((n, width) if width else n)
+        if values.max() > np.iinfo(dtype).max:
+            raise ValueError
+        piece[name] = values.astype(dtype)
     for part in PARTS:
+        digests = found[part + "_sha256"] or ["0" * 64] * n
+        text = "".join(digests)
+        if set(map(len, digests)) != {64} or len(digests) != n or not text.isalnum():
+            raise ValueError
+        piece[part + "_sha256"] = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(n, 32)
         if (piece[part][:, :2].sum(axis=1) > entry["bytes"]).any():
             raise ValueError
-        digests = found[part + "_sha256"] or ["0" * 64] * n
-        if len(digests) != n or not all(map(_hex, digests)):
-            raise ValueError
-        piece[part + "_sha256"] = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(n, 32)
     if not (piece["image"][:, 1].all() and piece["sizes"].all() and set(piece["channels"].tolist()) <= {1, 3}
             and set(piece["depths"].tolist()) <= {8, 16}):
         raise ValueError
@@ -262,7 +276,7 @@ def _columns(found, split, entry):
 
 def _proper(name):
     """Whether it is a path that stays below the set, in no other spelling than its plain one."""
-    return isinstance(name, str) and all(part not in ("", ".", "..") for part in name.split("/")) and "\0" not in name
+    return isinstance(name, str) and not _IMPROPER.search(name)
 
 
 def _whole(rows, width):
