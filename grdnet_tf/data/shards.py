@@ -46,7 +46,8 @@ class Table:
         pieces = _each(root, lambda entry: _piece(root, split, entry), entries)
         shard = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece["names"]) for piece in pieces])
         names = [name for piece in pieces for name in piece["names"]]
-        keys = names if split == "train" else [(_defect(split, name), name) for name in names]  # as folders are listed
+        # As folders are listed: one after the other.
+        keys = names if split == "train" else [(_defect(split, name), name) for name in names]
         order = np.array(sorted(range(len(names)), key=keys.__getitem__))
         self.names, self.shard = [names[i] for i in order], shard[order]
         twice = next((a for a, b in zip(self.names, self.names[1:]) if a == b), None)
@@ -55,7 +56,8 @@ class Table:
 
         def column(name):
             values = np.concatenate([piece.pop(name) for piece in pieces])
-            return values[order] if values.any() else np.broadcast_to(values[0], values.shape)  # none has a mask: no room
+            # What none of them has, as masks to train on, takes no room.
+            return values[order] if values.any() else np.broadcast_to(values[0], values.shape)
 
         self.columns = {name: column(name) for name, *_ in _NUMBERS[:-len(PARTS)]}
         self.places = {part: column(part) for part in PARTS}               # (n, 3): offset, length, CRC-32

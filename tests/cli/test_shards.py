@@ -45,7 +45,7 @@ def test_predict_gives_the_same_scores(trained, small_demo, stored, capsys):
         capsys.readouterr()
         assert predict.main(["--run", trained, "--json", *inputs]) in (0, 3)
         found = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-        return {tuple(one["path"].split(os.sep)[-2:]): one["score"] for one in found}
+        return {tuple(one["path"].split(os.sep)[-3:]): one["score"] for one in found}
 
     ours = scores(stored)
     theirs = scores(*(os.path.join(small_demo, split) for split in ("train", "test")))
@@ -99,7 +99,7 @@ def test_killed_and_resumed_the_set_is_the_same_bytes(small_demo, stored, tmp_pa
         struck += matrix.strike(process, out, rng, 6.0, 0.05)
     assert struck
     if not os.path.exists(os.path.join(out, "index.json")):
-        assert check.main([out]) == 1
-        assert "has not finished this set" in capsys.readouterr().out
+        assert check.main([out]) == 2
+        assert "has not finished this set" in capsys.readouterr().err
     assert shards.main(flags) == 0
     assert contents(out) == contents(stored)

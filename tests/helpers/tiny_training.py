@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SETTINGS = {
@@ -36,6 +37,18 @@ def complete(*argv, code=0):
     output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
     return output
+
+
+def wait_for_checkpoint(run, least_step, process):
+    """Until a checkpoint of at least that step lies there."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        folder = run / "checkpoints"
+        names = sorted(folder.glob("step-*.npz")) if folder.is_dir() else []
+        if names and int(names[-1].stem.split("-")[1]) >= least_step:
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"no checkpoint of step {least_step} or later: {process.communicate()[0]}")
 
 
 def summary(run):

@@ -1,25 +1,12 @@
 """A run goes on to the same bits after a real kill, and only as the run that it was."""
 import shutil
 import signal
-import time
 
 import pytest
-from tiny_training import arguments, complete, rows, start, summary
+from tiny_training import arguments, complete, rows, start, summary, wait_for_checkpoint
 
 import train
 from benchmarks import faults
-
-
-def wait_for_checkpoint(run, least_step, process):
-    """Until a checkpoint of at least that step lies there."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        folder = run / "checkpoints"
-        names = sorted(folder.glob("step-*.npz")) if folder.is_dir() else []
-        if names and int(names[-1].stem.split("-")[1]) >= least_step:
-            return
-        time.sleep(0.002)
-    pytest.fail(f"no checkpoint of step {least_step} or later: {process.communicate()[0]}")
 
 
 @pytest.mark.parametrize("number, least_step, code", [(signal.SIGKILL, 6, -9), (signal.SIGTERM, 1, 143)])

@@ -7,8 +7,7 @@ import signal
 import numpy as np
 import pytest
 from quick_runs import newest, prepared
-from test_resume import wait_for_checkpoint
-from tiny_training import arguments, complete, start
+from tiny_training import arguments, complete, start, wait_for_checkpoint
 
 from benchmarks import faults
 from grdnet_tf.data.records import list_mvtec
@@ -49,6 +48,7 @@ def test_a_run_goes_on_with_the_shards_that_it_began_with(data, sets):
             recorded.same_pictures(found[began], list_mvtec(goes_on, "train"), goes_on)
 
 
+@pytest.mark.slow
 def test_a_shard_that_vanishes_is_named_and_the_last_step_kept(eager, sets, config_file, resume, tmp_path, capsys):
     config, found = prepared(config_file, sets[1])
     batches = building.training_stream(building.build_model(config), config, found)
