@@ -1,7 +1,7 @@
 """Shards beside the folder they are made of: how long until the first batch, how much memory, how many images/s.
 
-    python benchmarks/shards.py                     230,355 pictures, small ones in the place of 256 x 256; the rates on
-                                                    drawn PNG files of 256 x 256; a training step's waiting
+    python benchmarks/shards.py                     start: 230,355 pictures, small ones in the place of larger;
+                                                    rate and wait: drawn PNG files of 256 x 256, a training step
     python benchmarks/shards.py --parts rate        the rates alone; others: start, wait
     python benchmarks/shards.py --parts kill        a matrix of kills: grdnet shards killed at random, then let through
 
@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PARTS = ("start", "rate", "wait", "kill")
 LINKS = 50_000  # to one file; file systems end at 65,000
-STEPS = 3
+STEPS = 10
 # A run as `grdnet train` begins it, ended after a few steps; prints seconds and the most memory.
 RUN = """
 import os, sys, time
@@ -34,7 +34,7 @@ import tensorflow as tf
 began, used = time.time(), time.process_time()
 from grdnet_tf import config as configuration
 from grdnet_tf.training import building, prepare, recorded, run_folder
-config = configuration.load_config("cpu", sys.argv[3:] + [f"data.root={sys.argv[1]}", "train.batch_size=16"])
+config = configuration.load_config("cpu", [f"data.root={sys.argv[1]}"])
 data = prepare.training_data(config)
 config = configuration.replace(config, data__channels=str(data.channels))
 listed, cpu = time.time() - began, time.process_time() - used
@@ -110,7 +110,7 @@ def start(folder, arguments):
             record = os.path.join(run, "data.json")
             size = os.path.getsize(record) / 1e6 if steps else 0
         more = (f"; recorded in {written:.1f} s ({size:.0f} MB), first batch after {first:.1f} s; {steps} steps of "
-                "cpu.yaml at 256 x 256, batch 16" if steps else "")
+                "cpu.yaml" if steps else "")
         print(f"{name}: {arguments.pictures} pictures listed, checked and split in {listed:.1f} s "
               f"({cpu:.1f} s of processor time){more}; most memory {peak:.0f} MiB")
 

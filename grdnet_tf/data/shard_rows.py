@@ -22,7 +22,7 @@ FRAME = 12, 4  # bytes of a TFRecord before and after each example
 
 
 class Wanted(NamedTuple):
-    """What is asked for: `resize` (H, W) or None; about how many bytes make a shard; whether bad pictures are left out."""
+    """What is asked for: `resize` (H, W) or None; about how many bytes make a shard; whether bad ones are left out."""
     resize: Optional[Tuple[int, int]] = None
     size: int = 150_000_000
     skip_bad: bool = False

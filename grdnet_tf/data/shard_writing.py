@@ -55,7 +55,8 @@ def _write(root, out, splits, wanted, threads):
     listed = {split: list_mvtec(root, split) for split in splits}
     plan = {split: _dealt(records, root, split, wanted) for split, records in listed.items()}
     if exists(join(out, shards.INDEX)):
-        return _complete(out, root, plan, wanted)
+        with ThreadPoolExecutor(threads) as pool:
+            return _complete(out, root, plan, wanted, pool)
     progress, done, total, found = Progress("pictures stored"), 0, sum(map(len, listed.values())), {}
     try:
         tf.io.gfile.makedirs(join(out, shards.PROGRESS))
@@ -217,19 +218,30 @@ def _shared_roi(root, out):
     return name
 
 
-def _complete(out, root, plan, wanted):
-    """The index of a set that is there already. InputError if it is another one."""
+def _complete(out, root, plan, wanted, pool):
+    """The index of a set that is there already, if it is of these pictures, masks and ROIs; else InputError."""
     index = shards.describe(out)
     if index["resize"] == _resized(root, wanted) and set(index["splits"]) == set(plan):
-        tables = [(shards.table(out, split), [one for part in parts for one in part]) for split, parts in plan.items()]
-        bad = {name for split in index["splits"].values() for name, _ in split["skipped"]}
-        if all(dict(zip(table.names, table.columns["file_bytes"].tolist())) ==
-               {name_of(one.image, root): size_of(one.image) for one in records if name_of(one.image, root) not in bad}
-               for table, records in tables):
+        left_out = {name for split in index["splits"].values() for name, _ in split["skipped"]}
+        for split, parts in plan.items():
+            table = shards.table(out, split)
+            rows = dict(zip(table.names, range(len(table))))
+            records = [one for part in parts for one in part if name_of(one.image, root) not in left_out]
+            if rows.keys() != {name_of(one.image, root) for one in records}:
+                break
+            if not all(pool.map(lambda one: _same(table, rows[name_of(one.image, root)], one), records)):
+                break
+        else:
             _tidy(out, index)
             logger.info("%s: complete already", out)
             return index
     raise InputError(f"{out}: a set of other pictures or another size; expected a new folder")
+
+
+def _same(table, row, record):
+    """Whether a picture is in its row of a set as its files are now."""
+    return all((None if stored is None else stored.sha256) == (None if source is None else rois.digest(source))
+               for stored, source in zip((table.path(row, part) for part in shards.PARTS), record[:3]))
 
 
 def _check_target(out):

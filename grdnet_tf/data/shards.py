@@ -102,10 +102,13 @@ def is_set(root: str) -> bool:
     try:
         with os.scandir(root) as entries:
             names = {entry.name for entry in entries if entry.name in (INDEX, PROGRESS, "train", "good")
-                     or _NAME.fullmatch(entry.name)}
+                     or is_shard(entry.name)}
+        if names == {INDEX}:  # of somebody else, beside pictures; or of a set that has lost its shards
+            with open(os.path.join(root, INDEX), "rb") as stream:
+                return _KEY.encode() in stream.read(4096)
     except OSError:
         return False
-    return bool(names - {"train", "good"}) and not names & {"train", "good"}
+    return bool(names) and not names & {"train", "good"}
 
 
 def describe(root: str) -> dict:

@@ -123,6 +123,24 @@ def test_grey_among_colour_and_a_folder_of_other_things_are_refused(folder, tmp_
     one_line(error, "a set of other pictures")
 
 
+def test_a_complete_set_is_of_the_files_as_they_are(folder, tmp_path):
+    """A mask of the same size and name, drawn elsewhere."""
+    root, out = shutil.copytree(folder, str(tmp_path / "data")), str(tmp_path / "out")
+    shard_writing.write(root, out)
+    assert shard_writing.write(root, out) == shards.describe(out)
+    mask = cv2.imread(f"{root}/ground_truth/crack/00_mask.png", 0)
+    cv2.imwrite(f"{root}/ground_truth/crack/00_mask.png", mask[::-1, ::-1])
+    with pytest.raises(InputError) as error:
+        shard_writing.write(root, out)
+    one_line(error, out, "a set of other pictures")
+
+
+def test_an_index_of_somebody_else_beside_pictures_is_no_set(tmp_path):
+    write(f"{tmp_path}/0.png", picture(0))
+    (tmp_path / "index.json").write_text('{"name": "album"}')
+    assert [record.image for record in list_mvtec(str(tmp_path), "train")] == [f"{tmp_path}/0.png"]
+
+
 def test_a_shard_of_changed_pictures_is_made_anew(folder, tmp_path):
     """What an earlier command left is kept by name, size and time of its files, not by trust."""
     root = shutil.copytree(folder, str(tmp_path / "data"))
