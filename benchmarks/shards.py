@@ -51,7 +51,8 @@ next(batches)
 first = time.time() - began
 for _ in range(int(os.environ["STEPS"])):
     step(next(batches))
-print(listed, cpu, written, first, run_folder.peak_rss_mb())
+print(listed, cpu, written, first, run_folder.peak_rss_mb(), flush=True)
+os._exit(0)  # not through the end of threads that still read ahead
 """
 
 

@@ -83,7 +83,7 @@ def _write(root, out, splits, wanted, threads):
 def _dealt(records, root, split, wanted):
     """[records of a shard]: as many shards as the files' sizes ask for, of as many pictures each."""
     if wanted.resize:
-        one = wanted.resize[0] * wanted.resize[1] * _first_channels(records[0])
+        one = wanted.resize[0] * wanted.resize[1] * (_first_channels(records[0]) or 3)
         size = len(records) * one
     else:
         size = sum(size_of(record.image) for record in records)
