@@ -22,6 +22,7 @@ from ..storage import read_json, write_text, writing
 from . import foreground
 from .files import read_picture
 from .proposal import evenly
+from .stored import Stored, exists, join, read_file
 
 FILE = "align.json"
 MARGIN = 1.08     # the canvas by the largest part that was seen: what sticks out of a defective one must be seen too
@@ -167,8 +168,13 @@ def check(path: str, records: Sequence) -> None:
     """InputError unless the records' pictures are upright already, by their size. `path`: of align.json."""
     if not records:
         return
-    size, shape = read(path).size, read_picture(records[0].image).shape[:2]
-    if shape != size:
+    size, shape, image = read(path).size, read_picture(records[0].image).shape[:2], records[0].image
+    if isinstance(image, Stored) and image.table.resized:  # into a set that says how they lay before
+        kept = join(image.table.root, FILE)
+        upright = exists(kept) and read_file(kept) == read_file(path)
+    else:
+        upright = shape == size
+    if not upright:
         raise InputError(f"{records[0].image}: {shape[1]} x {shape[0]}, but this run takes parts that lie upright, "
                          f"{size[1]} x {size[0]}: grdnet align DIR --like {path} --out OUT turns them; grdnet predict "
                          "does so by itself")

@@ -21,8 +21,8 @@ import tensorflow as tf
 from ..console import Progress
 from ..errors import InputError
 from ..storage import aside, lock, remote, sync, write_file, writing
+from . import aligning, shards
 from . import roi as rois
-from . import shards
 from .files import BadImage, size_of
 from .records import Kind, examine, list_mvtec, summed
 from .shard_rows import FRAME, Wanted, name_of, place, row
@@ -74,7 +74,7 @@ def _write(root, out, splits, wanted, threads):
                 done += len(records)
             found[split] = _summary(each, root)
     progress(total, total)
-    index = {"grdnet_shards": 1, "resize": _resized(root, wanted), "roi": _shared_roi(root, out), "splits": found}
+    index = {"grdnet_shards": 1, "resize": _resized(root, wanted), "shared": _shared(root, out), "splits": found}
     _put(join(out, shards.INDEX), json.dumps({"sha256": shards.digest_of(index), **index}, indent=1).encode() + b"\n")
     _tidy(out, index)
     return shards.describe(out)
@@ -208,14 +208,14 @@ def _resized(root, wanted):
     return list(wanted.resize) if wanted.resize else None
 
 
-def _shared_roi(root, out):
-    """The name of the copy of the ROI that all pictures share, for what a run keeps of it; None without one."""
-    found = None if shards.is_set(root) and remote(root) else rois.for_all(root)
-    if found is None:
-        return None
-    name = "roi" + os.path.splitext(found)[1].lower()
-    _put(join(out, name), read_file(found))
-    return name
+def _shared(root, out):
+    """Names of the copies of what a run keeps of its data folder: the ROI that all pictures share, how parts lie."""
+    roi, align = None if remote(root) else rois.for_all(root), join(root, aligning.FILE)
+    names = {"roi" + os.path.splitext(roi)[1].lower(): roi} if roi else {}
+    names.update({aligning.FILE: align} if exists(align) else {})
+    for name, path in names.items():
+        _put(join(out, name), read_file(path))
+    return list(names)
 
 
 def _complete(out, root, plan, wanted, pool):

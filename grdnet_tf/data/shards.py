@@ -3,7 +3,7 @@
     SHARDS/index.json                      splits, counts, digests of all other files, what the inspection found
     SHARDS/train-00000-of-00012.tfrecord   tf.train.Example: image, mask, roi (bytes), path, split, defect, sha256
     SHARDS/train-00000-of-00012.json       in columns: names, sizes, digests, offsets of its pictures
-    SHARDS/roi.png or roi.json             the region that all pictures share, if they do
+    SHARDS/roi.png or roi.json             the region that all pictures share, if they do; align.json as in the folder
 
 A picture in a shard is a `Stored`: a path, by which it is named and sorted as in its folder, that also knows where its
 bytes are. Whatever reads files by `files` reads it too. Written by `shard_writing`. A path with :// goes through

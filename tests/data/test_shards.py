@@ -8,7 +8,7 @@ from drawn import SIZE, STILL, one_line, picture, write
 from sets import contents, flip
 from streams import assert_same, batches, train
 
-from grdnet_tf.data import pipeline, shard_writing, shards
+from grdnet_tf.data import aligning, pipeline, shard_writing, shards
 from grdnet_tf.data.check import check
 from grdnet_tf.data.files import read_picture, read_region, sha256_of, size_of
 from grdnet_tf.data.order import batch_records
@@ -161,6 +161,21 @@ def test_shards_of_shards(folder, many, one, tmp_path):
     ours, theirs = contents(out), contents(one)
     assert {name for name in ours if not name.startswith("roi")} == {name for name in theirs if name[:3] != "roi"}
     assert ours["train-00000-of-00001.tfrecord"] == theirs["train-00000-of-00001.tfrecord"]
+
+
+def test_a_set_keeps_how_parts_lay(tmp_path):
+    """align.json of a folder that `grdnet align` made; of resized pictures the size no longer tells."""
+    root = str(tmp_path / "data")
+    for i in range(2):
+        write(f"{root}/train/good/{i}.png", picture(i))
+    aligning.write(f"{root}/align.json", aligning.Alignment(SIZE, 1.0, picture(5, 1)[..., 0]))
+    for name, wanted in (("plain", Wanted()), ("small", Wanted((8, 8)))):
+        out = str(tmp_path / name)
+        shard_writing.write(root, out, ("train",), wanted)
+        aligning.check(f"{root}/align.json", list_mvtec(out, "train"))
+    os.remove(tmp_path / "small" / "align.json")
+    with pytest.raises(InputError, match="grdnet align DIR --like"):
+        aligning.check(f"{root}/align.json", list_mvtec(out, "train"))
 
 
 def test_check_reads_every_byte(folder, copy):
