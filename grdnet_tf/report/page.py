@@ -191,7 +191,7 @@ def _promise(words, entry):
     """Where one threshold comes from, and the share of further good parts above it."""
     interval = entry["false_reject_interval"]
     promise = (f"; {entry['above']} of {entry['n']} good are above it, so {interval[0]:.1%} to {interval[1]:.1%} of "
-               "all good will be (95 %)") if interval else ""
+               "the good parts to come will be (95 %)") if interval else ""
     return f"{words} {entry['value']:.4g}, by {escape(entry['method'])} on {escape(entry['fitted_on'])}{promise}."
 
 
