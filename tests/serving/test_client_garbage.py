@@ -161,3 +161,14 @@ def test_drift_is_told_and_ends_with_4(rest, answering, tmp_path, capsys):
     capsys.readouterr()
     assert client.main([*call[:-3], str(picture), str(picture)]) == 2
     assert "no manifest with the scores" in capsys.readouterr().err
+
+
+def test_an_export_from_before_verdicts_is_understood(rest, rpc, answering):
+    """A line goes back to its last version: the client of the next one must not fail then."""
+    old = {name: value for name, value in json.loads(outputs())["outputs"].items() if name != "verdict"}
+    answering.body = json.dumps({"outputs": old}).encode()
+    assert rest.inspect(FILES)["verdict"] == [0, 2]
+    tensors = sound_tensors()
+    del tensors["verdict"]
+    answering.body = response(tensors)
+    assert rpc.inspect(FILES)["verdict"] == [0, 2]
