@@ -52,7 +52,7 @@ def test_the_manifest_explains_the_version_and_finds_changes(exported, trained, 
     with open(os.path.join(trained, "calibration.json"), encoding="utf-8") as stream:
         kept = json.load(stream)
     assert manifest["thresholds"] == kept["thresholds"] and manifest["weights_sha256"] == kept["weights_sha256"]
-    assert set(kept["thresholds"]) == {"image", "pixel", "image_roi", "pixel_roi"}
+    assert set(kept["thresholds"]) == {name + end for name in ("image", "pixel", "look") for end in ("", "_roi")}
     assert manifest["environment"]["packages"]["tensorflow"] == tf.__version__
     assert 0 < manifest["self_test"]["largest_difference"]["score"] < 1e-5
     index = os.path.join(folder, "variables", "variables.index")
