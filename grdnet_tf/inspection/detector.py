@@ -44,7 +44,7 @@ class Detector:
 
     Attributes:
       name, image_size (H, W), channels: of the model.
-      limits: `thresholds.Limits`: above which scores a picture is rejected, or looked at again.
+      look, threshold: a picture whose score is above the first is looked at again, above the second rejected.
       good_scores: of the good pictures that it was fitted on, the lowest first; None where they were not kept.
       station: `options.Station`.
     """
@@ -55,6 +55,7 @@ class Detector:
         self.image_size, self.channels, self.pool = tuple(model.image_size), model.channels, engine.predictor.pool
         kind = "_roi" if engine.inside and "image_roi" in engine.thresholds else ""
         self.limits = Limits.of(engine.thresholds, engine.inside)
+        self.look, self.threshold = self.limits
         self.good_scores = engine.thresholds["image" + kind].get("good_scores")
         self.level = float(engine.thresholds["pixel" + kind]["value"])
         self.least = Least(self.station.min_area, self.level, self.level) if self.station.min_area > 1 else None
