@@ -194,7 +194,8 @@ def test_what_is_not_whole_is_not_signed(version, keys, capsys, tmp_path):
 def test_a_key_that_does_not_open_is_one_line(version, keys, monkeypatch, password):
     if password:
         monkeypatch.setenv(signing.PASSWORD, password)
-    with pytest.raises(InputError, match="two.pem: not used.*[Pp]assword"):
+    # One wrong password in some hundred opens to what is no key: its line then says so instead.
+    with pytest.raises(InputError, match="two.pem: not used" + ("" if password else ".*[Pp]assword")):
         signing.sign(version, keys[1][0])
     with pytest.raises(InputError, match="one.pub: not used"):
         signing.sign(version, keys[0][1])
