@@ -47,7 +47,8 @@ def run(arguments) -> int:
         raise InputError("--only goes with --good DIR")
     flags.at_least(arguments, batch=1)
     if arguments.good and config.station.align:
-        aligning.check(run_folder.upright(arguments.run, config.station), selection.good_folder(arguments.good))
+        aligning.check(run_folder.upright(arguments.run, config.station), selection.good_folder(arguments.good),
+                       arguments.good)
     roi = run_folder.roi_choice(arguments.run, config.station)
     good = good_pictures.find(arguments.run, config, None, arguments.good, roi)
     if arguments.only:

@@ -81,8 +81,11 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
     root = arguments.data or config.data.root
-    if config.station.align:
-        aligning.check(run_folder.upright(arguments.run, config.station), list_mvtec(root, arguments.split))
+    upright = run_folder.upright(arguments.run, config.station)
+    if upright:
+        aligning.check(upright, list_mvtec(root, arguments.split), root)
+        if arguments.good:
+            aligning.check(upright, selection.good_folder(arguments.good), arguments.good)
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     if settings.um_per_pixel and selection.resized_before(records):
         raise InputError(f"{root}: holds pictures that were resized, of which the scale is not known; --um-per-pixel goes "
@@ -101,7 +104,8 @@ def run(arguments) -> int:
     predictor = Predictor(model, arguments.batch, settings.tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights, settings, plain)
-    scale = predictor.um_per_pixel(records, settings.um_per_pixel) if settings.um_per_pixel else None
+    um = settings.um_per_pixel and settings.um_per_pixel / (aligning.read(upright).scale if upright else 1)  # as it came
+    scale = predictor.um_per_pixel(records, um) if um else None
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale)

@@ -18,9 +18,9 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from ..errors import InputError
-from ..storage import read_json, write_text, writing
+from ..storage import write_text, writing
 from . import foreground
-from .files import read_picture
+from .files import BadImage, read_picture
 from .proposal import evenly
 from .stored import Stored, exists, join, read_file
 
@@ -149,10 +149,10 @@ def write(path: str, alignment: Alignment) -> None:
 
 def read(path: str) -> Alignment:
     """What align.json says. InputError if it is missing or damaged."""
-    if not os.path.isfile(path):
+    if not exists(path) or os.path.isdir(path):
         raise InputError(f"{path}: no such file; `grdnet align` writes it")
     try:
-        told = read_json(path)
+        told = json.loads(read_file(path))
         size, scale = tuple(told["size"]), float(told["scale"])
         template = cv2.imdecode(np.frombuffer(base64.b64decode(told["template"], validate=True), np.uint8),
                                 cv2.IMREAD_GRAYSCALE)
@@ -164,18 +164,32 @@ def read(path: str) -> Alignment:
     return Alignment(size, scale, template)
 
 
-def check(path: str, records: Sequence) -> None:
-    """InputError unless the records' pictures are upright already, by their size. `path`: of align.json."""
-    if not records:
-        return
-    size, shape, image = read(path).size, read_picture(records[0].image).shape[:2], records[0].image
+def beside(root: Optional[str]) -> Optional[str]:
+    """The align.json of a data folder or of shards, where `grdnet align` made it."""
+    path = root and join(root, FILE)
+    return path if path and exists(path) else None
+
+
+def check(path: str, records: Sequence, root: Optional[str] = None) -> None:
+    """InputError unless the records' pictures are upright already, by their size and by what `root` says of them.
+
+    Args:
+      path: of align.json.
+      root: the data folder of the records; an align.json there that is another one turned them otherwise.
+    """
+    alignment, own = read(path), beside(root)
+    if own and not _same(read(own), alignment):
+        raise InputError(f"{root}: its parts were turned by another align.json than this run's, so they may lie otherwise; "
+                         f"grdnet align DIR --like {path} --out OUT turns them alike")
+    size = alignment.size
+    image, shape = next(((record.image, shape) for record in records for shape in _shape(record)), (None, size))
     if isinstance(image, Stored) and image.table.resized:  # into a set that says how they lay before
-        kept = join(image.table.root, FILE)
-        upright = exists(kept) and read_file(kept) == read_file(path)
+        kept = beside(image.table.root)
+        upright = kept is not None and _same(read(kept), alignment)
     else:
         upright = shape == size
     if not upright:
-        raise InputError(f"{records[0].image}: {shape[1]} x {shape[0]}, but this run takes parts that lie upright, "
+        raise InputError(f"{image}: {shape[1]} x {shape[0]}, but this run takes parts that lie upright, "
                          f"{size[1]} x {size[0]}: grdnet align DIR --like {path} --out OUT turns them; grdnet predict "
                          "does so by itself")
 
@@ -199,6 +213,18 @@ def warped(pixels, matrix, size, scale, outside=None):
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / scale)
     border = {"borderMode": cv2.BORDER_REPLICATE} if outside is None else {"borderValue": outside}
     return cv2.warpAffine(pixels, matrix, tuple(size[::-1]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **border)
+
+
+def _shape(record):
+    """[(H, W)] of its picture; [] where that cannot be read, which others judge."""
+    try:
+        return [read_picture(record.image).shape[:2]]
+    except BadImage:
+        return []
+
+
+def _same(one, other):
+    return one[:2] == other[:2] and np.array_equal(one.template, other.template)
 
 
 def _across(along):

@@ -34,6 +34,10 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
     Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
     """
     root, d = config.data.root, config.data
+    upright = config.station.align or aligning.beside(root)
+    if upright and recorded is None:
+        for folder in (root, *d.add_good):
+            aligning.check(upright, selection.good_folder(folder), folder)
     listed = selection.training_records(root, d.add_good, once=recorded is None)
     inspection = inspect(listed, d.on_bad_image, d.max_skipped, d.white)
     for note in inspection.notes:

@@ -141,13 +141,13 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
     follow, roi = config.station.follow, _own_roi(folder, config)
     if follow and not roi:
         raise InputError(f"station.follow = {follow}: there is no region for all pictures that could go with the part")
-    align = config.station.align or _own_alignment(config)
+    align = config.station.align or aligning.beside(config.data.root)
     if align and follow:
         raise InputError(f"station.follow = {follow}: the parts are turned upright, so the region goes with them; give one")
     if align:
-        aligning.read(align)
+        aligning.write(os.path.join(folder, aligning.FILE), aligning.read(align))  # from a bucket too
     write_station(folder, config.station.replace(roi=roi, follow=follow and _copied(folder, "follow", follow),
-                                                 align=align and _copied(folder, "align", align)))
+                                                 align=align and aligning.FILE))
     write_config(folder, config)
 
 
@@ -203,12 +203,6 @@ def _own_roi(folder, config):
     if source is None:
         return None
     return _copied(folder, "roi", source)
-
-
-def _own_alignment(config):
-    """The data folder's align.json, if `grdnet align` made it."""
-    path = config.data.root and os.path.join(config.data.root, aligning.FILE)
-    return path if path and os.path.isfile(path) else None
 
 
 def upright(folder: str, station: Station) -> Optional[str]:

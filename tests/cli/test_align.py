@@ -1,4 +1,5 @@
 """grdnet align, a run on what it makes, and new pictures that are turned by it; bad input."""
+import csv
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from grdnet_tf import config as configuration
 from grdnet_tf.cli import align, calibrate
 from grdnet_tf.data import aligning
 from grdnet_tf.data.records import list_mvtec
+from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder
 
 
@@ -138,6 +140,48 @@ def test_pictures_that_lie_as_they_came_are_not_measured_by_mistake(run, nails, 
     like = os.path.join(upright, "align.json")
     assert align.main([os.path.join(nails, "test", "good"), "--like", like, "--out", more, "--quiet"]) == 0
     assert calibrate.main(["--run", run, "--good", more, "--only", "--quiet"]) == 0
+
+
+def test_what_was_turned_by_another_alignment_is_not_mixed_in(run, nails, upright, tmp_path, capsys):
+    """As its parts may lie the other way round, at another scale: in a test, for thresholds, in training."""
+    other = str(tmp_path / "other")
+    assert align.main([nails, "--out", other, "--side", "60", "--quiet"]) == 0
+    assert aligning.read(f"{other}/align.json").size == aligning.read(f"{upright}/align.json").size
+    again = str(tmp_path / "again")
+    assert align.main([nails, "--out", again, "--like", f"{upright}/align.json", "--quiet"]) == 0
+    good = os.path.join(nails, "train", "good")
+    for words, told in ((["--data", other], "another align.json"), (["--data", upright, "--good", good], "180 x 160"),
+                        (["--data", upright, "--good", other], "another align.json")):
+        assert evaluate.main(["--run", run, *words]) == 2
+        assert told in capsys.readouterr().err
+    kept = [f"station.align={upright}/align.json", "data.channels='3'"]
+    for root, added in ((nails, ()), (other, ()), (upright, (good,)), (upright, (other,))):
+        settings = [f"data.root={root}", f"data.add_good={json.dumps(added)}", *kept]
+        with pytest.raises(InputError, match="grdnet align DIR --like"):
+            prepare.training_data(configuration.load_config(None, settings))
+    prepare.training_data(configuration.load_config(None, [f"data.root={again}", *kept]))
+
+
+def test_a_damaged_picture_is_named(run, upright, tmp_path, capsys):
+    data = shutil.copytree(upright, str(tmp_path / "data"))
+    open(os.path.join(data, "test", "good", "0.png"), "wb").write(b"no picture")
+    for words in (lambda: evaluate.main(["--run", run, "--data", data]),
+                  lambda: calibrate.main(["--run", run, "--good", os.path.join(data, "test", "good")])):
+        assert words() == 2
+        assert capsys.readouterr().err.startswith(f"error: {data}/test/good/0.png: ")
+
+
+def test_micrometres_are_those_of_the_files_as_they_came(run, upright, tmp_path):
+    plain = shutil.copytree(run, str(tmp_path / "plain"))
+    run_folder.write_station(plain, run_folder.read_station(plain).replace(align=None))
+    areas = []
+    for folder in (run, plain):
+        assert evaluate.main(["--run", folder, "--data", upright, "--out", str(tmp_path / "out"), "--pictures", "0", "--quiet",
+                              "--um-per-pixel", "10", "--thresholds", "value:0,value:0"]) == 0
+        with open(tmp_path / "out" / "regions.csv", newline="") as stream:
+            areas.append([float(row["area_um2"]) for row in csv.DictReader(stream)])
+    scale = aligning.read(os.path.join(run, "align.json")).scale
+    assert areas[0] and areas[0] == pytest.approx([area / scale ** 2 for area in areas[1]], rel=1e-3)
 
 
 def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, capsys):
