@@ -9,7 +9,7 @@ from importlib import metadata
 
 import numpy as np
 
-from ..evaluation.thresholds import PIXEL_METHOD, clopper_pearson
+from ..evaluation.thresholds import LOOK_METHOD, NO_LOOK, PIXEL_METHOD, clopper_pearson
 from . import charts, pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -149,10 +149,18 @@ def _command(report):
     """
     if not report.get("at_station"):
         return None
-    method = report["thresholds"].get("pixel", {}).get("method", PIXEL_METHOD)
     run = shlex.quote(_last_part(report.get("run")) or "RUN")
-    return [f"grdnet calibrate --run {run} --set ", "" if method == PIXEL_METHOD or method.startswith("best_f1")
-            else f" --pixel {method}"]
+    return [f"grdnet calibrate --run {run} --set ", other_methods(report["thresholds"])]
+
+
+def other_methods(thresholds) -> str:
+    """Flags of `grdnet calibrate` that leave the methods of pixels and of looking again as they are; "" by default."""
+    if not thresholds:
+        return ""
+    pixel = thresholds.get("pixel", {}).get("method", PIXEL_METHOD)
+    look = thresholds.get("look", {}).get("method", NO_LOOK)
+    return (f" --pixel {pixel}" * (pixel != PIXEL_METHOD and not pixel.startswith("best_f1")) +
+            f" --look {look}" * (look != LOOK_METHOD))
 
 
 def _section(report, rows, reading):
