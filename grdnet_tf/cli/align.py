@@ -37,6 +37,8 @@ def run(arguments) -> int:
     from ..data.files import read_picture
     from ..data.records import inspect, list_mvtec
 
+    if arguments.side > aligning.LARGEST:
+        raise InputError(f"--side {arguments.side}: expected {aligning.LARGEST} or less")
     if os.path.lexists(arguments.out):
         raise InputError(f"{arguments.out}: exists already; choose another --out")
     splits = {"train": inspect(list_mvtec(arguments.data, "train")).records}
@@ -53,6 +55,9 @@ def run(arguments) -> int:
             for record in watched(records, f"{split}: pictures turned", len(records)):
                 if not put(fresh, split, record, names[record.image], alignment):
                     lost.append(record)
+        if not os.path.isdir(os.path.join(fresh, "train", "good")):
+            raise InputError(f"{arguments.data}: no part is found in any of the good pictures, the first is "
+                             f"{splits['train'][0].image}")
         region = None
         if not any(record.roi for records in splits.values() for record in records):
             folder = os.path.join(fresh, "train", "good")

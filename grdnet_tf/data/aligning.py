@@ -27,6 +27,7 @@ from .stored import Stored, exists, join, read_file
 FILE = "align.json"
 MARGIN = 1.08     # the canvas by the largest part that was seen: what sticks out of a defective one must be seen too
 MULTIPLE = 32     # pixels of the canvas' sides: what the networks' strides ask for
+LARGEST = 8192    # of those sides
 LONGEST = 1.3     # a part's length by its width at least: a round one has no direction
 FEWEST = 0.8      # of the pictures in which a part must be found
 INSIDE = 0.5      # of the good parts that cover a pixel of the region
@@ -156,7 +157,7 @@ def read(path: str) -> Alignment:
         size, scale = tuple(told["size"]), float(told["scale"])
         template = cv2.imdecode(np.frombuffer(base64.b64decode(told["template"], validate=True), np.uint8),
                                 cv2.IMREAD_GRAYSCALE)
-        if not (len(size) == 2 and all(type(side) is int and 0 < side <= 8192 for side in size) and 0 < scale < 100
+        if not (len(size) == 2 and all(type(side) is int and 0 < side <= LARGEST for side in size) and 0 < scale < 100
                 and template is not None and template.shape == size):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RecursionError, cv2.error):
@@ -238,7 +239,7 @@ def _matrix(pose, direction, size, scale):
 
 
 def _grey(picture):
-    pixels = picture.astype(np.float32) * (255 / np.iinfo(picture.dtype).max)
+    pixels = foreground.levels(picture)
     return pixels.mean(axis=2) if pixels.ndim == 3 else pixels
 
 

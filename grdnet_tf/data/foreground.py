@@ -26,9 +26,14 @@ class Object(NamedTuple):
     solid: np.ndarray
 
 
+def levels(picture: np.ndarray) -> np.ndarray:
+    """Of 8 bit as they are, float32; of 16 bit from 0 to 255 for the highest: a camera's 10 or 12 bit fill few of them."""
+    return picture.astype(np.float32) * (1 if picture.dtype == np.uint8 else 255 / max(1, picture.max()))
+
+
 def find(picture: np.ndarray) -> Optional[Object]:
     """The object in one picture (h, w, C) of 8 or 16 bit; None where no plain ground surrounds it."""
-    pixels = picture.astype(np.float32) * (255 / np.iinfo(picture.dtype).max)
+    pixels = levels(picture)
     height, width = pixels.shape[:2]
     side = min(height, width)
     rim = max(2, round(FRAME * side))
@@ -36,8 +41,7 @@ def find(picture: np.ndarray) -> Optional[Object]:
     frame[rim:-rim, rim:-rim] = False
     ground = np.median(pixels[frame], axis=0)
     differs = cv2.GaussianBlur(np.abs(pixels - ground).max(axis=2), (0, 0), max(0.5, side / 256))
-    levels = np.clip(differs, 0, 255).astype(np.uint8)
-    otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0]
+    otsu = cv2.threshold(np.clip(differs, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)[0]
     threshold = SHADE * otsu
     if (differs[frame] <= threshold).mean() < PLAIN:
         return None

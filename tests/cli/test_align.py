@@ -184,9 +184,14 @@ def test_micrometres_are_those_of_the_files_as_they_came(run, upright, tmp_path)
     assert areas[0] and areas[0] == pytest.approx([area / scale ** 2 for area in areas[1]], rel=1e-3)
 
 
-def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, capsys):
+def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, tmp_path_factory, capsys):
+    blank = str(tmp_path_factory.mktemp("blank"))
+    cv2.imwrite(f"{blank}/0.png", np.full((60, 70, 3), 90, np.uint8))
     for words, told in [([nails, "--out", upright], "exists already"), ([nails, "--out", str(tmp_path / "a"), "--side", "8"], "--side 8"),
                         ([nails, "--out", str(tmp_path / "a"), "--like", str(tmp_path / "no.json")], "no.json: no such file"),
+                        ([nails, "--out", str(tmp_path / "a"), "--side", "8193"], "--side 8193: expected 8192 or less"),
+                        ([blank, "--out", str(tmp_path / "a"), "--like", f"{upright}/align.json"],
+                         f"no part is found in any of the good pictures, the first is {blank}/0.png"),
                         ([str(tmp_path / "none"), "--out", str(tmp_path / "a")], "none")]:
         assert align.main(words) == 2
         err = capsys.readouterr().err.strip()

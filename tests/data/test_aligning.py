@@ -46,6 +46,15 @@ def test_a_pose_by_hand():
     assert aligning.find(disc) is None  # it has no direction
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_a_cameras_few_bits_of_16_are_as_good(alignment, bits):
+    few = [one.astype(np.uint16) << (bits - 8) for one in PICTURES]
+    found = aligning.learn(few, lambda picture: picture, side=64)
+    assert found.size == alignment.size and found.scale == pytest.approx(alignment.scale, rel=0.02)
+    for picture, plain in zip(few, PICTURES):
+        assert found.matrix(picture) == pytest.approx(alignment.matrix(plain), abs=1)  # the same way round
+
+
 def test_all_parts_come_to_lie_alike_and_the_canvas_holds_them(alignment):
     assert alignment.size == (32, 64) and alignment.scale == pytest.approx(64 / (LENGTH * 1.08), rel=0.05)
     uprights = np.stack([alignment.upright(one, alignment.matrix(one)) for one in PICTURES])
