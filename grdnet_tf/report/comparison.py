@@ -7,6 +7,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..evaluation.thresholds import ACCEPTED, LOOK, REJECTED
 from ..storage import read_json, write_json, write_text, writing
 from . import charts, page
 from .report import PAGE, PREDICTIONS, REPORT, restore
@@ -14,7 +15,7 @@ from .report import PAGE, PREDICTIONS, REPORT, restore
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
 KEYS = ("image_auroc", "image_ap", "accuracy", "pixel_auroc", "pixel_ap", "aupro")
-LINE = ("false_reject_rate", "miss_rate")  # what the line asks first: less is better
+LINE = ("false_reject_rate", "miss_rate", "false_look_rate")  # what the line asks first: less is better
 FULL = 0.1  # a difference that has the full colour
 # What tells data and repetitions apart, and what changes no figure: not variants of the method.
 NOT_SETTINGS = ("data.root", "train.seed", "train.image_every", "train.checkpoint_steps", "train.deterministic",
@@ -102,10 +103,11 @@ def verdicts(entries) -> List[str]:
         ours, theirs = (_decisions(one, suffix(entries)) for one in (entry, first))
         if first is entry:
             continue
-        for label, wrong, what in (("0", "rejected", "good rejected"), ("1", "accepted", "defects missed")):
+        for label, wrong, what in (("0", REJECTED, "good rejected"), ("1", ACCEPTED, "defects missed"),
+                                   ("0", LOOK, "good to look at again"), ("1", LOOK, "defects to look at again")):
             shared = [path for path in ours if path in theirs and ours[path][0] == label]
             before, now = ({path for path in shared if those[path][1] == wrong} for those in (theirs, ours))
-            if shared:
+            if shared and (wrong != LOOK or before or now):
                 found.append(f"{_name(entry)} against {_name(first)}: {what} {len(before)} -> {len(now)} of "
                              f"{len(shared)}, {len(before - now)} no more, {len(now - before)} newly")
     return found
@@ -139,7 +141,7 @@ def build(entries, folder) -> str:
     """The page; the names of runs link to their reports, relative to `folder`."""
     rows, grid, reading = lines(entries), pivot(entries), suffix(entries)
     first = len(rows[0]) - len(KEYS)
-    heads = [*rows[0][:first], "good rejected", "defects missed", *(key.replace("_", " ") for key in KEYS)]
+    heads = [*rows[0][:first], "good rejected", "defects missed", "good looked at again", *(key.replace("_", " ") for key in KEYS)]
     body = [[escape(cell) for cell in row[:first]] for row in rows[1:]]
     for row, entry in zip(body, entries):
         link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")

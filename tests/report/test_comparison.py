@@ -81,7 +81,22 @@ def test_parent_and_child_and_the_verdicts_that_changed(tmp_path, capsys, monkey
     assert lines[2].split()[:5] == ["child", "pill", "0", "lot", "parent"]
     assert "child against parent: good rejected 2 -> 2 of 3, 1 no more, 1 newly" in lines
     assert "child against parent: defects missed 1 -> 1 of 1, 0 no more, 0 newly" in lines
+    assert not any("look at again" in line for line in lines)  # nothing is
     assert "<p>child against parent: good rejected" in (tmp_path / "comparison" / "comparison.html").read_text()
+
+
+def test_what_is_to_be_looked_at_again_is_no_free_gain(tmp_path):
+    """Else a run that leaves everything to a person would look like one without a mistake."""
+    runs = [make(tmp_path / name, 0.9, 0.8) for name in ("old", "new")]
+    for run, words in zip(runs, ("rejected accepted accepted", "look look look")):
+        rows = [f"/data/pill/{i},{int(i > 1)},{word},," for i, word in enumerate(words.split())]
+        with open(os.path.join(run, "evaluation", "predictions.csv"), "w") as stream:
+            stream.write("\n".join(["path,label,decision,label_roi,decision_roi", *rows]))
+    assert comparison.verdicts([comparison.read(run, {}) for run in runs]) == [
+        f"new against old: {what}" for what in (
+            "good rejected 1 -> 0 of 2, 1 no more, 0 newly", "defects missed 1 -> 0 of 1, 1 no more, 0 newly",
+            "good to look at again 0 -> 2 of 2, 0 no more, 2 newly",
+            "defects to look at again 0 -> 1 of 1, 0 no more, 1 newly")]
 
 
 def test_other_pictures_are_named(tmp_path, capsys):
