@@ -19,4 +19,4 @@ def main(export, pictures, out, workers="1"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(__doc__) if len(sys.argv) < 4 else main(*sys.argv[1:])

@@ -76,8 +76,10 @@ class Inspector:
         if hashlib.sha256(_manifest(wanted.folder)).hexdigest() != wanted.manifest:
             raise ExportStopped(f"{wanted.folder}: another export than when the job began; its rows would not compare")
         self._function, self._batch = _takes_files(self._loaded, wanted.folder, signature), batch
-        offered = self._function.structured_outputs
-        self._outputs = list(outputs or (name for name in offered if name != MAP))
+        offered = set(self._function.structured_outputs)
+        self._verdict = "is_anomalous" in offered and "verdict" not in offered  # of before there was looking again
+        offered |= {"verdict"} if self._verdict else set()
+        self._outputs = list(outputs or sorted(offered - {MAP}))
         for name in self._outputs:
             if name not in offered:
                 raise InputError(f"output {name!r}: expected some of {', '.join(sorted(offered))}, of {signature}")
@@ -90,6 +92,8 @@ class Inspector:
         for start in range(0, max(len(files), 1), self._batch):
             part = files[start:start + self._batch]
             found = self._function(image_bytes=tf.constant(part + [b""] * (self._batch - len(part)), tf.string))
+            if self._verdict:
+                found = dict(found, verdict=2 * found["is_anomalous"])
             parts.append({name: found[name].numpy()[:len(part)] for name in self._outputs})
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 

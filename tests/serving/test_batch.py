@@ -10,7 +10,7 @@ from small_served import SIZE, files
 
 from grdnet_tf.errors import ExportStopped, InputError
 from grdnet_tf.serving import publish
-from grdnet_tf.serving.batch import inspect_files, pinned
+from grdnet_tf.serving.batch import ROW, inspect_files, pinned
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,22 @@ def test_lists_of_any_length_get_the_answers_of_a_server(inspect, served, conten
         for name, values in found.items():
             assert values.dtype == wanted[name].dtype and values.shape == (length,)
             np.testing.assert_allclose(values, wanted[name][:length], atol=1e-6)
+
+
+def test_an_export_from_before_verdicts_gives_rows_of_the_same_columns(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def serve_bytes(image_bytes):
+        score = tf.cast(tf.strings.length(image_bytes), tf.float32) / 10
+        return {"score": score, "is_anomalous": tf.where(score > 0.5, 1, 0), "valid": tf.ones_like(score, tf.int32)}
+
+    module, folder = tf.Module(), str(tmp_path / "3")
+    module.serve_bytes = serve_bytes
+    tf.saved_model.save(module, folder, {"serve_bytes": serve_bytes})
+    open(os.path.join(folder, publish.MANIFEST), "w").write("{}")
+    for outputs in (None, list(ROW)):
+        found = inspect_files(folder, batch=2, outputs=outputs)([b"a", b"longer", b"b"])
+        assert set(found) == set(ROW) and {name: values.dtype for name, values in found.items()} == ROW
+        assert found["verdict"].tolist() == [0, 2, 0] == (2 * found["is_anomalous"]).tolist()
 
 
 def test_a_row_does_not_depend_on_its_neighbours(inspect, contents):
