@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 
 import cv2
@@ -12,7 +13,7 @@ import evaluate
 import export
 import predict
 from grdnet_tf import config as configuration
-from grdnet_tf.cli import align, calibrate
+from grdnet_tf.cli import align, calibrate, train
 from grdnet_tf.data import aligning
 from grdnet_tf.data.records import list_mvtec
 from grdnet_tf.errors import InputError
@@ -182,6 +183,16 @@ def test_micrometres_are_those_of_the_files_as_they_came(run, upright, tmp_path)
             areas.append([float(row["area_um2"]) for row in csv.DictReader(stream)])
     scale = aligning.read(os.path.join(run, "align.json")).scale
     assert areas[0] and areas[0] == pytest.approx([area / scale ** 2 for area in areas[1]], rel=1e-3)
+
+
+def test_the_command_that_follows_can_be_given_as_it_is_printed(nails, tmp_path, capsys):
+    out = str(tmp_path / "up right")
+    assert align.main([nails, "--out", out, "--side", "64"]) == 0
+    _, command = capsys.readouterr().out.strip().splitlines()
+    words = shlex.split(command)
+    assert words[:3] == ["then:", "grdnet", "train"]
+    config = train.new_config(train.parser().parse_args(words[3:]))
+    assert (config.data.root, config.data.image_size, config.data.crop) == (out, (32, 64), (32, 64))
 
 
 def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, tmp_path_factory, capsys):
