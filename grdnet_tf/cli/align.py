@@ -82,8 +82,8 @@ def tell(arguments, alignment, splits, lost):
     if len(lost) > NAMED:
         print(f"... and {len(lost) - NAMED} more")
     crop = min(width, 32 * max(1, round(128 * 128 / height / 32)))
-    print(f"then: grdnet train --data {shlex.quote(arguments.out)} --config cpu --set data.image_size=[{height},{width}] "
-          f"--set data.crop=[{height},{crop}] --run RUN")
+    print(f"then: grdnet train --data {shlex.quote(arguments.out)} --config cpu "
+          f"--set data.image_size=[{height},{width}] --set data.crop=[{height},{crop}] --run RUN")
 
 
 def put(root, split, record, name, alignment) -> bool:

@@ -104,7 +104,9 @@ def run(arguments) -> int:
     predictor = Predictor(model, arguments.batch, settings.tiles, config.data.white)
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights, settings, plain)
-    um = settings.um_per_pixel and settings.um_per_pixel / (aligning.read(upright).scale if upright else 1)  # as it came
+    um = settings.um_per_pixel
+    if um and upright:
+        um /= aligning.read(upright).scale  # of the files as they came
     scale = predictor.um_per_pixel(records, um) if um else None
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,

@@ -180,8 +180,8 @@ def check(path: str, records: Sequence, root: Optional[str] = None) -> None:
     """
     alignment, own = read(path), beside(root)
     if own and not _same(read(own), alignment):
-        raise InputError(f"{root}: its parts were turned by another align.json than this run's, so they may lie otherwise; "
-                         f"grdnet align DIR --like {path} --out OUT turns them alike")
+        raise InputError(f"{root}: its parts were turned by another align.json than this run's, so they may lie "
+                         f"otherwise; grdnet align DIR --like {path} --out OUT turns them alike")
     size = alignment.size
     image, shape = next(((record.image, shape) for record in records for shape in _shape(record)), (None, size))
     if isinstance(image, Stored) and image.table.resized:  # into a set that says how they lay before

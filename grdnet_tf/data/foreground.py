@@ -27,7 +27,7 @@ class Object(NamedTuple):
 
 
 def levels(picture: np.ndarray) -> np.ndarray:
-    """Of 8 bit as they are, float32; of 16 bit from 0 to 255 for the highest: a camera's 10 or 12 bit fill few of them."""
+    """float32: 8 bit as they are; 16 bit from 0 to 255 for the highest, as a camera's 10 or 12 bit fill few of them."""
     return picture.astype(np.float32) * (1 if picture.dtype == np.uint8 else 255 / max(1, picture.max()))
 
 

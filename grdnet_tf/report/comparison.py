@@ -141,7 +141,8 @@ def build(entries, folder) -> str:
     """The page; the names of runs link to their reports, relative to `folder`."""
     rows, grid, reading = lines(entries), pivot(entries), suffix(entries)
     first = len(rows[0]) - len(KEYS)
-    heads = [*rows[0][:first], "good rejected", "defects missed", "good looked at again", *(key.replace("_", " ") for key in KEYS)]
+    heads = [*rows[0][:first], "good rejected", "defects missed", "good looked at again",
+             *(key.replace("_", " ") for key in KEYS)]
     body = [[escape(cell) for cell in row[:first]] for row in rows[1:]]
     for row, entry in zip(body, entries):
         link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")

@@ -177,8 +177,8 @@ def test_micrometres_are_those_of_the_files_as_they_came(run, upright, tmp_path)
     run_folder.write_station(plain, run_folder.read_station(plain).replace(align=None))
     areas = []
     for folder in (run, plain):
-        assert evaluate.main(["--run", folder, "--data", upright, "--out", str(tmp_path / "out"), "--pictures", "0", "--quiet",
-                              "--um-per-pixel", "10", "--thresholds", "value:0,value:0"]) == 0
+        assert evaluate.main(["--run", folder, "--data", upright, "--out", str(tmp_path / "out"), "--pictures", "0",
+                              "--quiet", "--um-per-pixel", "10", "--thresholds", "value:0,value:0"]) == 0
         with open(tmp_path / "out" / "regions.csv", newline="") as stream:
             areas.append([float(row["area_um2"]) for row in csv.DictReader(stream)])
     scale = aligning.read(os.path.join(run, "align.json")).scale
