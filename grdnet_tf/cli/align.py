@@ -87,7 +87,7 @@ def tell(arguments, alignment, splits, lost):
 
 
 def put(root, split, record, name, alignment) -> bool:
-    """Write the record's files upright; False, and none of them, where no part is found in a picture."""
+    """Write the record's files upright; False, and none of them, where no whole part is found in a picture."""
     from ..data.files import read_picture, read_region
     from ..data.roi import read_roi
 

@@ -28,6 +28,7 @@ FILE = "align.json"
 MARGIN = 1.08     # the canvas by the largest part that was seen: what sticks out of a defective one must be seen too
 MULTIPLE = 32     # pixels of the canvas' sides: what the networks' strides ask for
 LARGEST = 8192    # of those sides
+SHORTEST = 0.75   # of the largest part that was seen: less is a part that the picture's rim cuts, or something else
 LONGEST = 1.3     # a part's length by its width at least: a round one has no direction
 FEWEST = 0.8      # of the pictures in which a part must be found
 INSIDE = 0.5      # of the good parts that cover a pixel of the region
@@ -51,9 +52,9 @@ class Alignment(NamedTuple):
     template: np.ndarray  # (H, W) uint8
 
     def matrix(self, picture: np.ndarray) -> Optional[np.ndarray]:
-        """(2, 3), upright pixels (x, y) -> those of `picture` (h, w, C), 8 or 16 bit. None where no part is found."""
+        """(2, 3), upright pixels (x, y) -> those of `picture` (h, w, C), 8 or 16 bit. None where no whole part is found."""
         pose = find(picture)
-        if pose is None:
+        if pose is None or pose.length * self.scale < SHORTEST * self.size[1] / MARGIN:
             return None
         grey = _grey(picture)
         both = [_matrix(pose, direction, self.size, self.scale) for direction in (1, -1)]
@@ -121,9 +122,9 @@ def learn(pictures: Sequence, read, side: int, progress=lambda pictures: picture
     matrices = [_matrix(pose, 1, size, scale) for _, pose in found]
     template = _mean(warped(_grey(read(picture)), matrix, size, scale) for (picture, _), matrix in zip(found, matrices))
     alignment = Alignment(size, scale, template)
-    matrices = [alignment.matrix(read(picture)) for picture, _ in found]  # those that lay the wrong way round
+    turned = [(picture, alignment.matrix(read(picture))) for picture, _ in found]  # also what lay the wrong way round
     return alignment._replace(template=_mean(
-        warped(_grey(read(picture)), matrix, size, scale) for (picture, _), matrix in zip(found, matrices)))
+        warped(_grey(read(picture)), matrix, size, scale) for picture, matrix in turned if matrix is not None))
 
 
 def covered(uprights: Iterable[np.ndarray]) -> Optional[np.ndarray]:

@@ -103,7 +103,7 @@ class Detector:
             if self.engine.align is not None:
                 matrix = self.engine.align.matrix(pixels)
                 if matrix is None:
-                    raise BadImage(item.path, "no part is found on plain ground that could be turned upright")
+                    raise BadImage(item.path, "no whole part is found on plain ground that could be turned upright")
                 seen = self.engine.align.upright(pixels, matrix)
             adapted, peak = decoding.adapted(seen, item.path, self.channels, white)
             if self.engine.predictor.tiles is None:

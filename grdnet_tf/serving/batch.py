@@ -7,6 +7,8 @@
 loaded, so the machine that only starts a job needs none of its memory.
 """
 import hashlib
+import json
+import logging
 import os
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Union
 
@@ -14,6 +16,8 @@ import numpy as np
 
 from ..errors import ExportStopped, InputError
 from . import publish
+
+logger = logging.getLogger(__name__)
 
 BATCH = 16  # pictures a call: more are hardly faster on a CPU (docs/scale.md)
 # Of every file; see `signatures`.
@@ -73,8 +77,12 @@ class Inspector:
             self._loaded = tf.saved_model.load(wanted.folder)  # kept: its variables live as long as it does
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise InputError(f"{wanted.folder}: no SavedModel that can be loaded: {_first_line(error)}") from None
-        if hashlib.sha256(_manifest(wanted.folder)).hexdigest() != wanted.manifest:
+        told = _manifest(wanted.folder)
+        if hashlib.sha256(told).hexdigest() != wanted.manifest:
             raise ExportStopped(f"{wanted.folder}: another export than when the job began; its rows would not compare")
+        if (json.loads(told).get("station") or {}).get("align"):
+            logger.warning("warning: %s: it takes parts that lie upright, as `grdnet align` makes them, and does not turn "
+                           "them", wanted.folder)
         self._function, self._batch = _takes_files(self._loaded, wanted.folder, signature), batch
         offered = set(self._function.structured_outputs)
         self._verdict = "is_anomalous" in offered and "verdict" not in offered  # of before there was looking again

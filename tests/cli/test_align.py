@@ -121,7 +121,7 @@ def test_new_pictures_are_judged_as_their_upright_ones_and_shown_as_they_lie(run
 def test_a_picture_without_a_part_is_never_good(run, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((160, 180, 3), 220, np.uint8))
     found = rows(capsys, "--run", run, str(tmp_path / "empty.png"))
-    assert found[0]["verdict"] == "unreadable" and "no part is found on plain ground" in found[0]["reason"]
+    assert found[0]["verdict"] == "unreadable" and "no whole part is found on plain ground" in found[0]["reason"]
 
 
 def test_a_run_takes_the_alignment_of_its_data(upright, nails, tmp_path, capsys):

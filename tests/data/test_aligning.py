@@ -146,3 +146,9 @@ def test_a_warning_where_parts_lie_in_all_directions(tmp_path):
     assert aligning.warning(records(range(0, 24, 2))) is None  # roughly aligned
     assert aligning.warning(records(8 * [5] + 8 * [185])) is None  # an axis has no sign
     assert aligning.warning(records([0, 90, 45])) is None  # too few to say
+
+
+def test_a_part_that_the_rim_cuts_is_not_taken_for_a_whole_one(alignment):
+    whole = part(0, 100, 90)
+    assert alignment.matrix(whole) is not None and alignment.matrix(whole[:, :130]) is not None  # 70 of its 80 pixels
+    assert alignment.matrix(whole[:, :105]) is None  # 45 of them

@@ -37,7 +37,7 @@ def test_lists_of_any_length_get_the_answers_of_a_server(inspect, served, conten
             np.testing.assert_allclose(values, wanted[name][:length], atol=1e-6)
 
 
-def test_an_export_from_before_verdicts_gives_rows_of_the_same_columns(tmp_path):
+def test_an_export_from_before_verdicts_gives_rows_of_the_same_columns(tmp_path, caplog):
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def serve_bytes(image_bytes):
         score = tf.cast(tf.strings.length(image_bytes), tf.float32) / 10
@@ -51,6 +51,10 @@ def test_an_export_from_before_verdicts_gives_rows_of_the_same_columns(tmp_path)
         found = inspect_files(folder, batch=2, outputs=outputs)([b"a", b"longer", b"b"])
         assert set(found) == set(ROW) and {name: values.dtype for name, values in found.items()} == ROW
         assert found["verdict"].tolist() == [0, 2, 0] == (2 * found["is_anomalous"]).tolist()
+    assert caplog.text == ""
+    open(os.path.join(folder, publish.MANIFEST), "w").write('{"station": {"align": "align.json"}}')
+    inspect_files(folder)
+    assert "takes parts that lie upright" in caplog.text  # it does not turn them
 
 
 def test_a_row_does_not_depend_on_its_neighbours(inspect, contents):
