@@ -11,7 +11,7 @@ CURVE = {"fpr": [0, 0, 1], "tpr": [0, 1, 1], "precision": [1, 1, 0.5]}
 
 def entry(name, auroc, missed, data="pill", curves=True):
     report = {key: 0.5 for key in comparison.KEYS}
-    report.update(image_auroc=auroc, miss_rate=missed, false_reject_rate=0.1, data=f"/disk/{data}",
+    report.update(image_auroc=auroc, miss_rate=missed, false_reject_rate=0.1, false_look_rate=missed / 2, data=f"/disk/{data}",
                   curves={"": CURVE} if curves else {})
     return comparison.Entry(name, {"train.epochs": name}, report, f"/disk/{name}")
 
@@ -26,7 +26,8 @@ def cells(text):
 def test_differences_are_coloured_by_whether_they_are_better():
     runs = [entry("a", 0.90, 0.20), entry("b", 0.95, 0.25), entry("c", 0.80, 0.10), entry("d", 0.99, 0.3, "nut")]
     found = cells(comparison.build(runs, "/disk"))
-    missed, auroc = ({name: row[i] for name, row in found.items()} for i in (5, 6))
+    missed, looked, auroc = ({name: row[i] for name, row in found.items()} for i in (5, 6, 7))
+    assert "10.0%" in looked["a"] and "12.5% <small>+2.5" in looked["b"] and "--worse" in looked["b"]
     assert "0.900" in auroc["a"] and "tint" not in auroc["a"]  # the first run is what others differ from
     assert "+0.050" in auroc["b"] and "--better" in auroc["b"] and re.search(r"share:0\.3[23]", auroc["b"])
     assert "-0.100" in auroc["c"] and "--worse" in auroc["c"]
