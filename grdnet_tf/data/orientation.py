@@ -1,4 +1,4 @@
-"""How a product lies, measured on its good pictures: turns and flips by which a picture stays one of them.
+"""How far good pictures are turned and mirrored: turns and flips by which a picture stays one of them.
 
 Augmentation beyond them shows pictures that never come (a vial upside down), and what is one, the network no longer
 finds. Where it lies in the picture plays no part; nor does a ROI. No TensorFlow: some seconds before a run.

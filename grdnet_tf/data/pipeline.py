@@ -164,7 +164,7 @@ def _batches(samples, records, data, channels, depth, batch_size, drop_remainder
     gigabytes = gigabytes_kept(records, data.replace(cache="ram"), channels, depth)
     in_ram = gigabytes_kept(records, data, channels, depth, taken) > 0
     logger.info("%s, %.2f GB decoded: %s (data.cache = %s, data.cache_gb = %g%s)", what, gigabytes,
-                "kept in RAM" if in_ram else "read again in every pass", data.cache, data.cache_gb,
+                "kept in RAM" if in_ram else "read from the disk in every epoch", data.cache, data.cache_gb,
                 f", {taken:.2f} of it for the held-out pictures" if taken and data.cache == "auto" else "")
     if not in_ram:
         samples = samples.map(lambda seed, index, coming: (seed, *integers(index, coming)), num_parallel_calls=parallel)
