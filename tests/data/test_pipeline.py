@@ -118,7 +118,7 @@ def test_cache_and_parallelism_leave_every_bit_as_it_is(records, stream, changes
 
 def test_auto_takes_the_ram_only_if_it_fits_and_says_so(records, caplog):
     needed = 7 * 12 * 16 * 4 / 1e9  # 7 pictures of 3 bytes and one ROI byte a pixel
-    for gigabytes, words in ((needed, "kept in RAM"), (needed * 0.99, "read again")):
+    for gigabytes, words in ((needed, "kept in RAM"), (needed * 0.99, "read from the disk")):
         with caplog.at_level(logging.INFO):
             caplog.clear()
             train(records, cache="auto", cache_gb=gigabytes)
