@@ -137,6 +137,9 @@ class ExactResume(keras.callbacks.Callback):
                 variable.assign(self.sums[name])
         self.sums = None
 
+    def on_train_begin(self, logs=None):
+        self._heed()  # of a signal that came before there was this object
+
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         if self.sums:
