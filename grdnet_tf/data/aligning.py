@@ -15,13 +15,12 @@ from typing import Iterable, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from scipy.ndimage import binary_fill_holes
 
 from ..errors import InputError
 from ..storage import write_text, writing
 from . import foreground
 from .files import BadImage, read_picture
-from .proposal import evenly
+from .records import evenly
 from .stored import Stored, exists, join, read_file
 
 FILE = "align.json"
@@ -33,7 +32,7 @@ LONGEST = 1.3     # a part's length by its width at least: a round one has no di
 FEWEST = 0.8      # of the pictures in which a part must be found
 INSIDE = 0.5      # of the good parts that cover a pixel of the region
 ALIKE = 0.8       # the mean of the axes' unit vectors, of double angle: shorter, and they lie in all directions
-LOOKED_AT, FEW = 24, 8  # pictures for the warning; parts that it takes
+LOOKED_AT, FEW, LOOKED_CLOSELY = 24, 8, 512  # for the warning: pictures, parts that it takes, pixels of their longer side
 CLOSED = 0.08     # of the shorter side: gaps in the region that are closed
 
 
@@ -54,12 +53,16 @@ class Alignment(NamedTuple):
     def matrix(self, picture: np.ndarray) -> Optional[np.ndarray]:
         """(2, 3), upright pixels (x, y) -> those of `picture` (h, w, C), 8 or 16 bit. None where no whole part is found."""
         pose = find(picture)
-        if pose is None or pose.length * self.scale < SHORTEST * self.size[1] / MARGIN:
+        return None if pose is None else self.lying(pose, picture)
+
+    def lying(self, pose: "Pose", picture: np.ndarray) -> Optional[np.ndarray]:
+        """The same, of a part whose pose is known but for which of the two directions along its axis is meant."""
+        if pose.length * self.scale < SHORTEST * self.size[1] / MARGIN:
             return None
-        grey = _grey(picture)
-        both = [_matrix(pose, direction, self.size, self.scale) for direction in (1, -1)]
-        likeness = [_likeness(warped(grey, matrix, self.size, self.scale), self.template) for matrix in both]
-        return both[int(np.argmax(likeness))]
+        matrix = _matrix(pose, 1, self.size, self.scale)
+        seen = warped(_grey(picture), matrix, self.size, self.scale)  # the other way round it is seen turned by half
+        turned = _likeness(seen[::-1, ::-1], self.template) > _likeness(seen, self.template)
+        return _matrix(pose, -1, self.size, self.scale) if turned else matrix
 
     def upright(self, pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """(h, w, C) of a file -> (H, W, C) of the same type; what lies outside of the file repeats its rim."""
@@ -122,9 +125,15 @@ def learn(pictures: Sequence, read, side: int, progress=lambda pictures: picture
     matrices = [_matrix(pose, 1, size, scale) for _, pose in found]
     template = _mean(warped(_grey(read(picture)), matrix, size, scale) for (picture, _), matrix in zip(found, matrices))
     alignment = Alignment(size, scale, template)
-    turned = [(picture, alignment.matrix(read(picture))) for picture, _ in found]  # also what lay the wrong way round
-    return alignment._replace(template=_mean(
-        warped(_grey(read(picture)), matrix, size, scale) for picture, matrix in turned if matrix is not None))
+
+    def towards():  # also what lay the wrong way round
+        for picture, pose in found:
+            pixels = read(picture)
+            matrix = alignment.lying(pose, pixels)
+            if matrix is not None:
+                yield warped(_grey(pixels), matrix, size, scale)
+
+    return alignment._replace(template=_mean(towards()))
 
 
 def covered(uprights: Iterable[np.ndarray]) -> Optional[np.ndarray]:
@@ -132,6 +141,8 @@ def covered(uprights: Iterable[np.ndarray]) -> Optional[np.ndarray]:
 
     Without holes: what shines like the ground is part of the part.
     """
+    from scipy.ndimage import binary_fill_holes  # not at the top: `grdnet train --help` would wait for it
+
     regions = [found.region for found in map(foreground.find, uprights) if found is not None]
     if not regions:
         return None
@@ -198,8 +209,8 @@ def check(path: str, records: Sequence, root: Optional[str] = None) -> None:
 
 def warning(records: Sequence) -> Optional[str]:
     """What to say of good pictures whose parts lie in all directions, which networks learn badly; None of others."""
-    some = evenly(records, LOOKED_AT) if records else []
-    poses = [pose for pose in (find(read_picture(record.image)) for record in some) if pose is not None]
+    some = evenly(records, LOOKED_AT)
+    poses = [pose for pose in (find(_small(read_picture(record.image))) for record in some) if pose is not None]
     if len(poses) < max(FEW, FEWEST * len(some)):
         return None
     double = np.array([[x * x - y * y, 2 * x * y] for x, y in (pose.along for pose in poses)])  # an axis has no sign
@@ -215,6 +226,15 @@ def warped(pixels, matrix, size, scale, outside=None):
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / scale)
     border = {"borderMode": cv2.BORDER_REPLICATE} if outside is None else {"borderValue": outside}
     return cv2.warpAffine(pixels, matrix, tuple(size[::-1]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **border)
+
+
+def _small(picture):
+    """Reduced to LOOKED_CLOSELY pixels, if it is larger: an axis needs no more."""
+    share = LOOKED_CLOSELY / max(picture.shape[:2])
+    if share >= 1:
+        return picture
+    size = [max(1, round(side * share)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
 
 
 def _shape(record):

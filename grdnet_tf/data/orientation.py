@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .files import read_picture
+from .records import evenly
 
 PICTURES = 64     # looked at, evenly out of all
 FEWEST = 8        # of which nothing can be said with less
@@ -42,8 +43,7 @@ def measure(records: Sequence, image_size: Tuple[int, int], limits: Orientation,
     """
     if len(records) < FEWEST:
         return limits
-    chosen = np.unique(np.linspace(0, len(records) - 1, PICTURES).astype(int))
-    pictures = np.stack([_small(read_picture(records[i].image), image_size) for i in chosen])
+    pictures = np.stack([_small(read_picture(record.image), image_size) for record in evenly(records, PICTURES)])
     good = np.fft.rfft2(_standardised(pictures))
     own = _likeness(pictures, good)
 

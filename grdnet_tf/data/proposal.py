@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from .drawings import Shape
 from .files import read_picture
+from .records import evenly
 
 PICTURES = 64     # looked at, evenly out of all
 FEWEST = 8        # of which nothing can be said with less
@@ -44,11 +45,6 @@ class Spread(NamedTuple):
     kept: np.ndarray
     varied: np.ndarray
     aspects: Tuple[float, float]
-
-
-def evenly(records: Sequence, count: int = PICTURES) -> list:
-    """At most `count` of the records, evenly out of all."""
-    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
 
 
 def shown(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -87,7 +83,7 @@ def propose(records: Sequence) -> List[Shape]:
     """
     if len(records) < FEWEST:
         raise NoProposal(f"{len(records)} good pictures, at least {FEWEST} are needed")
-    chosen = evenly(records)
+    chosen = evenly(records, PICTURES)
     found = measure(chosen)
     flattest, tallest = found.aspects
     if tallest > 1.05 * flattest:

@@ -126,6 +126,12 @@ def list_pictures(folder: str) -> List[Record]:
     return [Record(image, None, None, 0, "good") for image in layout.pictures(os.fspath(folder))]
 
 
+def evenly(records: Sequence, count: int) -> list:
+    """At most `count` of the records, evenly out of all, in their order."""
+    chosen = np.unique(np.linspace(0, len(records) - 1, count).astype(int)) if records else ()
+    return [records[i] for i in chosen]
+
+
 def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[Record], List[Record]]:
     """Splits off `share` of `records` for validation: (train, held_out), each in the given order.
 

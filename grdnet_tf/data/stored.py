@@ -11,7 +11,7 @@ import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from ..storage import remote
+from ..storage import file_sha256, remote
 
 _AT_ONCE = 3  # shards of a remote file system in memory: in use, in use until now, coming
 
@@ -128,11 +128,4 @@ def _asked(action, path):
 
 def file_digest(path: str) -> str:
     """SHA-256. Raises OSError."""
-    digest = hashlib.sha256()
-    if remote(path):
-        digest.update(read_file(path))
-        return digest.hexdigest()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(read_file(path)).hexdigest() if remote(path) else file_sha256(path)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..data.drawings import Shape
 from ..data.files import read_picture
-from ..data.proposal import evenly, measure, shown
+from ..data.proposal import PICTURES, measure, shown
+from ..data.records import evenly
 from ..data.roi import read_roi
 from .page import HERE, fill, in_script
 from .shots import jpeg
@@ -23,10 +24,11 @@ _BLUE = (40, 90, 255)
 
 def build(root: str, good: Sequence, others: Sequence, shapes: Sequence[Shape]) -> str:
     """The page for the data folder `root`. `good`, `others`: records; `shapes`: what it begins with, in shares."""
-    found = measure(evenly(good), _SIDE)
+    measured = evenly(good, PICTURES)
+    found = measure(measured, _SIDE)
     spread = (found.spread * 255 / max(found.spread.max(), 1e-6)).astype(np.uint8)
     pictures = []
-    for record in [*evenly(good, GOOD), *evenly(others, OTHERS)] if others else evenly(good, GOOD):
+    for record in [*evenly(good, GOOD), *evenly(others, OTHERS)]:
         pixels = read_picture(record.image)
         height, width = pixels.shape[:2]
         pictures.append({"name": name_below(root, record), "width": width, "height": height,
@@ -35,7 +37,7 @@ def build(root: str, good: Sequence, others: Sequence, shapes: Sequence[Shape]) 
     data = {"pictures": pictures, "shapes": plain, "mean": jpeg(_bytes(found.mean)),
             "spread": jpeg(cv2.applyColorMap(spread, cv2.COLORMAP_VIRIDIS)[..., ::-1])}
     facts = (f"{len(pictures)} pictures of <code>{escape(os.path.abspath(root))}</code>; mean and spread of "
-             f"{len(evenly(good))} good ones.")
+             f"{len(measured)} good ones.")
     return fill(TEMPLATE, {"title": escape(os.path.basename(os.path.abspath(root))), "facts": facts,
                            "folder": escape(os.path.abspath(root)), "data": in_script(data)})
 

@@ -14,7 +14,9 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
+from ..data.stored import join, read_file
 from ..errors import ExportStopped, InputError
+from ..storage import remote
 from . import publish
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def pinned(export: Union[str, Pinned]) -> Pinned:
     if isinstance(export, Pinned):
         return export
     folder = os.fspath(export)
-    folder = folder.rstrip("/") if "://" in folder else os.path.abspath(publish.newest(folder))
+    folder = folder.rstrip("/") if remote(folder) else os.path.abspath(publish.newest(folder))
     return Pinned(folder, hashlib.sha256(_manifest(folder)).hexdigest())
 
 
@@ -125,17 +127,11 @@ def _contents(file):
 
 def _manifest(folder):
     """The bytes of a version's manifest, from wherever TensorFlow reads. InputError where there are none."""
-    path = f"{folder}/{publish.MANIFEST}"
+    path = join(folder, publish.MANIFEST)
     try:
-        if "://" not in folder:
-            with open(path, "rb") as stream:
-                return stream.read()
-        import tensorflow as tf
-
-        with tf.io.gfile.GFile(path, "rb") as stream:
-            return stream.read()
-    except Exception as error:  # of TensorFlow a class for each status: no such file, no right, no such file system
-        raise InputError(f"cannot read {path}: {_first_line(error)}; an export is copied as a whole") from None
+        return read_file(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; an export is copied as a whole") from None
 
 
 def _first_line(error):

@@ -34,11 +34,12 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
     Warns of pictures that are in test/ too, or that test/ cannot be read. Raises InputError naming the file or key.
     """
     root, d = config.data.root, config.data
-    upright = config.station.align or aligning.beside(root)
-    if upright and recorded is None:
-        for folder in (root, *d.add_good):
-            aligning.check(upright, selection.good_folder(folder), folder)
     listed = selection.training_records(root, d.add_good, once=recorded is None)
+    upright = alignment(config)
+    if upright and recorded is None:
+        aligning.check(upright, listed, root)  # whose pictures come first
+        for folder in d.add_good:
+            aligning.check(upright, selection.good_folder(folder), folder)
     inspection = inspect(listed, d.on_bad_image, d.max_skipped, d.white)
     for note in inspection.notes:
         logger.warning("warning: %s", note)
@@ -71,6 +72,11 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
         added = tuple(os.path.join(absolute(folder), "") for folder in d.add_good)
         train += (d.add_repeat - 1) * [one for one in train if absolute(one.image).startswith(added)]
     return Data(train, parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
+
+
+def alignment(config) -> Optional[str]:
+    """The align.json of a run to be: that of the station, or else of the data folder, if `grdnet align` made it."""
+    return config.station.align or aligning.beside(config.data.root)
 
 
 def _split(records, share, seed, parent):

@@ -141,7 +141,7 @@ def create_run(folder: str, config, data: Optional[recorded.Recorded] = None) ->
     follow, roi = config.station.follow, _own_roi(folder, config)
     if follow and not roi:
         raise InputError(f"station.follow = {follow}: there is no region for all pictures that could go with the part")
-    align = config.station.align or aligning.beside(config.data.root)
+    align = prepare.alignment(config)
     if align and follow:
         raise InputError(f"station.follow = {follow}: the parts are turned upright, so the region goes with them; give one")
     if align:

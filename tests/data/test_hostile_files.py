@@ -17,11 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 READER = f"""
 import sys
 sys.path[:0] = [{ROOT!r}, {os.path.join(ROOT, "tests", "helpers")!r}]
-from mutated_files import bombs, mutated
+from mutated_files import bombs, memory, mutated
 from grdnet_tf.data.files import _MAGIC, FORMATS, BadImage, read_picture, read_region
-
-def memory(name):
-    return next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith(name))
 
 endings, wrong, most = {{kind: ending for ending, kind in FORMATS.items()}}, [], 0
 large = bombs(7000) if sys.argv[2] == "bombs" else ()

@@ -76,3 +76,8 @@ def bombs(side):
 def mutated(count, seed=0):
     rng = random.Random(seed)
     return [claiming(rng) if i % 3 == 0 else changed(rng) for i in range(count)]
+
+
+def memory(name):
+    """MiB of this process, of a line of /proc/self/status: "VmHWM", "VmRSS"."""
+    return next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith(name))

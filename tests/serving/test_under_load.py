@@ -19,11 +19,8 @@ SERVER = f"""
 import sys, threading
 sys.path[:0] = [{ROOT!r}, {os.path.join(ROOT, "tests", "helpers")!r}]
 import numpy as np
-from mutated_files import bombs, mutated
+from mutated_files import bombs, memory, mutated
 from grdnet_tf.serving import selftest
-
-def memory(name):
-    return next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith(name))
 
 folder, sound, callers, each = sys.argv[1], open(sys.argv[2], "rb").read(), int(sys.argv[3]), int(sys.argv[4])
 hostile = [*bombs(7000), *mutated(callers * each)][:callers * each]

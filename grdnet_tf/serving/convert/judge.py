@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...data.decoding import load_image
-from ...data.records import has_split, inspect, list_mvtec
+from ...data.records import evenly, has_split, inspect, list_mvtec
 from ...errors import ExportStopped, InputError
 
 CALIBRATION_PICTURES = 64
@@ -40,13 +40,9 @@ def find(root: str, white: int = 0) -> Pictures:
     """
     good = list_mvtec(root, "train")
     test = list_mvtec(root, "test") if has_split(root, "test") else good
-    chosen = _spread(good, CALIBRATION_PICTURES), _spread(test, COMPARED_PICTURES)
+    chosen = evenly(good, CALIBRATION_PICTURES), evenly(test, COMPARED_PICTURES)
     return Pictures(*(inspect([record._replace(mask=None, roi=None) for record in records], white=white).records
                       for records in chosen), white)
-
-
-def _spread(records, most):
-    return [records[int(i)] for i in np.linspace(0, len(records) - 1, min(most, len(records)))]
 
 
 def load(records, image_size, channels, white=0) -> np.ndarray:
