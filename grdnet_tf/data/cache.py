@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..options import Data
 from .decoding import as_pair
-from .records import Record
+from .record import Record, having
 
 
 def gigabytes_kept(records: Sequence[Record], data: Data, channels: int, depth: int, taken: float = 0.0) -> float:
@@ -24,7 +24,7 @@ def gigabytes_kept(records: Sequence[Record], data: Data, channels: int, depth: 
 def parts_kept(records, data, channels, depth):
     """[(shape, type)] of what is kept of a picture: its integers, and its ROI if any picture has one."""
     parts = [((*as_pair(data.image_size), channels), {8: tf.uint8, 16: tf.uint16}[depth])]
-    return parts + [((*as_pair(data.image_size), 1), tf.uint8)] * any(record.roi for record in records)
+    return parts + [((*as_pair(data.image_size), 1), tf.uint8)] * bool(having(records, "roi"))
 
 
 class PictureCache:

@@ -14,6 +14,7 @@ from ..errors import InputError
 
 _SHUFFLE = 0x5F17  # part of the order's seeds, so that it shares no numbers with what is drawn for the samples
 _SHUFFLE_SHARDS = 0x5F18
+_AT_ONCE = 4096  # records whose places are worked out together: of a pass only its order is kept, 4 bytes a record
 
 
 def steps_per_pass(n: int, batch_size: int) -> int:
@@ -30,26 +31,33 @@ def batch_records(n: int, batch_size: int, seed: int, step: int, groups: Optiona
     """
     number, position = divmod(step, steps_per_pass(n, batch_size))
     with tf.device("CPU:0"):  # where tf.data runs: another device may have another generator
-        return _permutation(n, seed, number, groups)[0].numpy()[position * batch_size:(position + 1) * batch_size]
+        indices = _permutation(n, seed, number, groups)[0][position * batch_size:(position + 1) * batch_size]
+    return indices.numpy().astype(np.int64)
 
 
 def _permutation(n, seed, number, groups=None):
-    """(indices of all records (n,), of each the first index of the group that comes after its own (n,)), both int64."""
+    """(indices of all records (n,), where each group begins (count,), or nothing where there is one), both int32."""
     indices = _shuffled(n, seed, number, _SHUFFLE)
     if groups is None or not groups.any():
-        return indices, indices
+        return indices, None
     count = int(groups.max()) + 1
-    place = tf.math.invert_permutation(_shuffled(count, seed, number, _SHUFFLE_SHARDS))
-    places = tf.gather(place, tf.gather(groups, indices))
-    order = tf.argsort(places * n + tf.range(n, dtype=tf.int64))  # no two alike, so the sort need not be stable
-    indices, places = tf.gather(indices, order), tf.gather(places, order)
-    begins = tf.searchsorted(places, tf.range(count, dtype=tf.int64))
-    return indices, tf.gather(indices, tf.gather(begins, tf.minimum(places + 1, count - 1)))
+    # On the host: some arrays of all records, not a dozen, and none of them in a graph, which copies what it holds.
+    indices, begins = tf.numpy_function(lambda *given: _by_group(groups, *given),
+                                        [indices, _shuffled(count, seed, number, _SHUFFLE_SHARDS)], [tf.int32] * 2)
+    return tf.ensure_shape(indices, (n,)), tf.ensure_shape(begins, (count,))
+
+
+def _by_group(groups, indices, turns):
+    """`indices` sorted by whose turn it is, but for that in their order; where the group of each turn begins."""
+    place = np.empty(len(turns), np.uint16 if len(turns) < 2**16 else np.int32)  # the short type is sorted at once
+    place[turns] = np.arange(len(turns))
+    sizes = np.bincount(groups, minlength=len(turns))[turns]
+    return indices[np.argsort(place[groups[indices]], kind="stable")], (np.cumsum(sizes) - sizes).astype(np.int32)
 
 
 def _shuffled(n, seed, number, what):
     return tf.random.experimental.stateless_shuffle(
-        tf.range(n, dtype=tf.int64), tf.stack([tf.cast(pass_seed(seed, number), tf.int32), what]))
+        tf.range(n), tf.stack([tf.cast(pass_seed(seed, number), tf.int32), what]))
 
 
 def pass_seed(seed, number):
@@ -64,13 +72,22 @@ def endless(n, batch_size, seed, start_step, groups, part=(0, 1)):
     """
     steps = steps_per_pass(n, batch_size)
     first, skipped = divmod(start_step, steps)
+    at_once = batch_size * max(1, _AT_ONCE // batch_size)
 
     def one_pass(number):
+        indices, begins = _permutation(n, seed, number, groups)
         begin = tf.where(tf.equal(number, first), skipped * batch_size, 0)
-        indices, coming = (tf.reshape(tf.reshape(each[begin:steps * batch_size], (-1, part[1], batch_size // part[1]))
-                                      [:, part[0]], [-1]) for each in _permutation(n, seed, number, groups))
-        seeds = tf.stack([tf.fill(tf.shape(indices), tf.cast(pass_seed(seed, number), tf.int32)),
-                          tf.cast(indices, tf.int32)], 1)
-        return tf.data.Dataset.from_tensor_slices((seeds, indices, coming))
+
+        def some(start):
+            positions = tf.range(start, tf.minimum(start + at_once, steps * batch_size))
+            positions = tf.reshape(tf.reshape(positions, (-1, part[1], batch_size // part[1]))[:, part[0]], [-1])
+            chosen = coming = tf.gather(indices, positions)
+            if begins is not None:
+                after = tf.searchsorted(begins, tf.cast(positions, tf.int32), side="right")
+                coming = tf.gather(indices, tf.gather(begins, tf.minimum(after, tf.size(begins) - 1)))
+            seeds = tf.stack([tf.fill(tf.shape(chosen), tf.cast(pass_seed(seed, number), tf.int32)), chosen], 1)
+            return tf.data.Dataset.from_tensor_slices((seeds, tf.cast(chosen, tf.int64), tf.cast(coming, tf.int64)))
+
+        return tf.data.Dataset.range(tf.cast(begin, tf.int64), steps * batch_size, at_once).flat_map(some)
 
     return tf.data.Dataset.range(first, 2**62).flat_map(one_pass)

@@ -25,7 +25,7 @@ from .cache import PictureCache, gigabytes_kept, parts_kept
 from .decoding import Size, as_pair, load_image, read_image, resize
 from .files import BadImage, read_picture
 from .order import batch_records, endless, pass_seed, steps_per_pass
-from .records import Record
+from .record import Record, having
 from .regions import resized
 from .roi import read_roi
 from .stored import Stored
@@ -52,7 +52,7 @@ class TrainingStream:
                  perturb: Optional[Callable] = None, taken: float = 0.0):
         self.records, self.data, self.channels, self.depth = records, data, channels, depth
         self.batch_size, self.seed, self.perturb, self.taken = batch_size, seed, perturb, taken
-        self.steps, self.groups = steps_per_pass(len(records), batch_size), shards.groups(_images(records))
+        self.steps, self.groups = steps_per_pass(len(records), batch_size), shards.groups(records)
 
     def batches(self, start_step: int = 0, part: Tuple[int, int] = (0, 1), replicas: int = 1) -> tf.data.Dataset:
         """Endless training batches from global step `start_step` on; see the top of this file.
@@ -123,7 +123,7 @@ def evaluation_dataset(records: Sequence[Record], *, image_size: Size, channels:
                        parallel_calls: Optional[int] = None, white: int = 0) -> tf.data.Dataset:
     """All `records` once, in order: {"image", "roi" (ones if none), "mask" (zeros if none), "index" (B,) int32}."""
     load = _loader(records, image_size, channels, white)
-    mask = _region_loader([record.mask for record in records], image_size, missing=0)
+    mask = _region_loader(records, "mask", image_size, missing=0)
 
     @tf.autograph.experimental.do_not_convert
     def sample(index):
@@ -197,13 +197,13 @@ def _name_bad_file(records, integers, data, channels):
 
 def _loader(records, image_size, channels, white):
     """(index, one whose shard comes next) -> (whole numbers (H, W, C) float32, what is white, roi (H, W, 1) uint8)."""
-    images = _images(records)
-    roi = _region_loader([record.roi for record in records], image_size, missing=1)
+    roi = _region_loader(records, "roi", image_size, missing=1)
 
     def path(index, coming):
-        if isinstance(images[coming], Stored):
-            images[coming].expect()
-        return images[index]
+        following = records[coming].image
+        if isinstance(following, Stored):
+            following.expect()
+        return records[index].image
 
     def load(index, coming):
         pixels, peak = read_image(path, (index, coming), channels, white)
@@ -212,15 +212,15 @@ def _loader(records, image_size, channels, white):
     return load
 
 
-def _region_loader(sources, image_size, missing):
-    """(index, size of its picture) -> (H, W, 1) uint8 in {0, 1}; all `missing` where the source is None."""
+def _region_loader(records, kind, image_size, missing):
+    """(index, size of its picture) -> (H, W, 1) uint8 in {0, 1}; all `missing` where a record has no such region."""
     blank = tf.fill((*as_pair(image_size), 1), tf.constant(missing, tf.uint8))
-    if not any(sources):
+    if not having(records, kind):
         return lambda index, size: blank
     kept = as_pair(image_size)
 
     def read(index, size):
-        source = sources[index]
+        source = getattr(records[index], kind)
         if source is None:
             return np.full((*kept, 1), missing, np.uint8)
         return resized(read_roi(source, tuple(size)), kept)[..., None]
@@ -228,13 +228,9 @@ def _region_loader(sources, image_size, missing):
     return lambda index, size: tf.ensure_shape(tf.numpy_function(read, [index, size], tf.uint8), (*kept, 1))
 
 
-def _images(records):
-    return [record.image for record in records]
-
-
 def _by_group(records):
     """Indices of all records, (n,) int64, those in one shard together."""
-    return np.argsort(shards.groups(_images(records)), kind="stable")
+    return np.argsort(shards.groups(records), kind="stable")
 
 
 def _unit(images, depth, white):

@@ -20,6 +20,7 @@ from ..errors import InputError, printable
 from . import layout, shards
 from . import roi as rois
 from .files import FORMATS, BadImage, examine_region, read_picture, sha256_of, size_of
+from .record import Kind, Record, Records, chosen, evenly, having, kinds_of  # noqa: F401
 from .stored import Stored
 
 logger = logging.getLogger(__name__)
@@ -27,23 +28,10 @@ logger = logging.getLogger(__name__)
 _CHUNK = 512  # records handed to the threads at once: a million futures would cost a gigabyte
 
 
-class Record(NamedTuple):
-    """One picture: paths, `label` (0 good, 1 defective) and the name of its folder. No `roi`: the whole picture.
-
-    `roi.read_roi` reads either kind of ROI, that of a picture file and one that is drawn.
-    """
-
-    image: str
-    mask: Optional[str]
-    roi: Optional[rois.Source]
-    label: int
-    defect: str
-
-
 class Inspection(NamedTuple):
     """The usable `records`, what all of them share, and (path, reason) of what was left out."""
 
-    records: List[Record]
+    records: Sequence[Record]
     channels: int  # 1 or 3
     depth: int     # 8 or 16 bit: the deepest picture's
     skipped: List[Tuple[str, str]]
@@ -56,14 +44,14 @@ class Inspection(NamedTuple):
         """"320 pictures, 0 with a ROI, 512 x 512, grey, 8 bit, values up to 255"."""
         (first, *_, last) = sorted(self.sizes) * 2
         size = "{1} x {0}".format(*first) + ("" if first == last else " to {1} x {0}".format(*last))
-        return (f"{len(self.records)} pictures, {sum(1 for one in self.records if one.roi)} with a ROI, {size}, "
+        return (f"{len(self.records)} pictures, {having(self.records, 'roi')} with a ROI, {size}, "
                 f"{_colour(self.channels)}, {self.depth} bit, values up to {self.peak}")
 
 
 # Listing -------------------------------------------------------------------------------------------------------------
 
 
-def list_mvtec(root: str, split: str) -> List[Record]:
+def list_mvtec(root: str, split: str) -> Sequence[Record]:
     """Records of `split`, sorted by path: "train" are the good pictures, "test" is every folder of test/.
 
     Masks, and likewise ROIs, are there for all pictures of a folder or for none of them: one missing among others is
@@ -76,7 +64,7 @@ def list_mvtec(root: str, split: str) -> List[Record]:
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
     root = os.fspath(root)
     if shards.is_set(root):
-        return _of_set(root, split)
+        return Records(shards.table(root, split))
     folders = {"good": layout.train_folder(root)} if split == "train" else layout.test_folders(root)
     truth, drawing, records = os.path.join(root, "ground_truth"), rois.find(root), []
     for parent in [os.path.join(root, "roi", split)] + [truth] * (split == "test"):
@@ -102,13 +90,6 @@ def list_mvtec(root: str, split: str) -> List[Record]:
     return records
 
 
-def _of_set(root, split):
-    table = shards.table(root, split)
-    defects = [table.defect(row) for row in range(len(table))]
-    return [Record(*(table.path(row, part) for part in shards.PARTS), int(defect != "good"), defect)
-            for row, defect in enumerate(defects)]
-
-
 def is_there(root: str) -> bool:
     """Whether `root` is a folder, or a set of shards."""
     return shards.exists(shards.join(root, shards.INDEX)) if shards.remote(root) else os.path.isdir(root)
@@ -126,13 +107,7 @@ def list_pictures(folder: str) -> List[Record]:
     return [Record(image, None, None, 0, "good") for image in layout.pictures(os.fspath(folder))]
 
 
-def evenly(records: Sequence, count: int) -> list:
-    """At most `count` of the records, evenly out of all, in their order."""
-    chosen = np.unique(np.linspace(0, len(records) - 1, count).astype(int)) if records else ()
-    return [records[i] for i in chosen]
-
-
-def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[Record], List[Record]]:
+def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[Sequence[Record], Sequence[Record]]:
     """Splits off `share` of `records` for validation: (train, held_out), each in the given order.
 
     A pure function of the number of records, `share` and `seed` (hashes, not a generator whose stream may change with
@@ -144,21 +119,30 @@ def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[List[R
     if len(records) < 2:
         raise InputError(f"{len(records)} training picture(s): at least 2 are needed, one of them to validate on")
     count = min(max(1, round(share * len(records))), len(records) - 1)
-    order = sorted(range(len(records)), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
-    held = set(order[:count])
-    return ([record for i, record in enumerate(records) if i not in held],
-            [record for i, record in enumerate(records) if i in held])
+    digests = bytearray()
+    for i in range(len(records)):
+        digests += hashlib.sha256(f"{seed}:{i}".encode()).digest()[:16]  # no two alike
+    order = np.lexsort(np.frombuffer(digests, ">u8").reshape(-1, 2).T[::-1])
+    held = np.zeros(len(records), bool)
+    held[order[:count]] = True
+    return chosen(records, np.flatnonzero(~held)), chosen(records, np.flatnonzero(held))
 
 
 def duplicates(a: Sequence[Record], b: Sequence[Record]) -> List[Tuple[str, str]]:
     """Byte-identical pictures across two splits, as (path in a, path in b): they would be tested on what was learnt."""
-    sizes = {size_of(r.image) for r in a} & {size_of(r.image) for r in b}  # cheaper than any hash
+    ours, theirs = _file_sizes(a), _file_sizes(b)
+    both = np.intersect1d(ours, theirs)  # cheaper than any hash
     found: Dict[str, List[str]] = {}
-    for record in b:
-        if size_of(record.image) in sizes:
-            found.setdefault(sha256_of(record.image), []).append(record.image)
-    return [(record.image, other) for record in a if size_of(record.image) in sizes
+    for record in chosen(b, np.flatnonzero(np.isin(theirs, both))):
+        found.setdefault(sha256_of(record.image), []).append(record.image)
+    return [(record.image, other) for record in chosen(a, np.flatnonzero(np.isin(ours, both)))
             for other in found.get(sha256_of(record.image), [])]
+
+
+def _file_sizes(records):
+    if isinstance(records, Records):
+        return records.table.columns["file_bytes"][records.rows]
+    return np.fromiter((size_of(record.image) for record in records), np.int64, len(records))
 
 
 # Inspection ----------------------------------------------------------------------------------------------------------
@@ -180,6 +164,10 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"data.on_bad_image is {on_bad_image!r}, expected error or skip")
+    if isinstance(records, Records):
+        kinds = kinds_of(records, white)
+        if kinds:
+            return _found(records, kinds, [], white)
     kept, kinds, skipped = [], [], []
     progress = Progress("pictures looked at")
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
@@ -200,26 +188,7 @@ def inspect(records: Sequence[Record], on_bad_image: str = "error", max_skipped:
                          f"{max_skipped} allows; the first is {skipped[0][0]}: {skipped[0][1]}")
     if not kept:
         raise InputError("no picture to work with: the list is empty")
-    channels = [kind.channels for kind in kinds]
-    if len(set(channels)) > 1:
-        odd = next(i for i, c in enumerate(channels) if c != channels[0])
-        raise InputError(f"{kept[odd].image}: {_colour(channels[odd])}, but {kept[0].image} is {_colour(channels[0])}; "
-                         "expected all pictures alike")
-    depth, peak, notes, sizes = summed(kinds)
-    if depth == 16 and not white and peak < 2**13:
-        notes.append(f"{kept[0].image} and the others have 16 bit, of which they use 0 to {peak}: the network would see "
-                     f"{peak / 65535:.3f} at most; set data.white, to {2**max(8, peak.bit_length()) - 1} for a camera of "
-                     f"{max(8, peak.bit_length())} bit")
-    return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
-
-
-class Kind(NamedTuple):
-    """What is known of one usable record."""
-    size: Tuple[int, int]
-    channels: int
-    depth: int
-    peak: int
-    soft: List[str]  # the mask or ROI, where it is
+    return _found(kept, kinds, skipped, white)
 
 
 def summed(kinds: Sequence[Kind]):
@@ -231,6 +200,21 @@ def summed(kinds: Sequence[Kind]):
              f"first is {min(paths)}" for folder, paths in sorted(soft.items())]
     return (depth, max(kind.peak for kind in kinds if kind.depth == depth), notes,
             tuple(sorted({kind.size for kind in kinds})))
+
+
+def _found(kept, kinds, skipped, white):
+    """The `Inspection` of usable records."""
+    channels = [kind.channels for kind in kinds]
+    if len(set(channels)) > 1:
+        odd = next(i for i, c in enumerate(channels) if c != channels[0])
+        raise InputError(f"{kept[odd].image}: {_colour(channels[odd])}, but {kept[0].image} is {_colour(channels[0])}; "
+                         "expected all pictures alike")
+    depth, peak, notes, sizes = summed(kinds)
+    if depth == 16 and not white and peak < 2**13:
+        notes.append(f"{kept[0].image} and the others have 16 bit, of which they use 0 to {peak}: the network would see "
+                     f"{peak / 65535:.3f} at most; set data.white, to {2**max(8, peak.bit_length()) - 1} for a camera of "
+                     f"{max(8, peak.bit_length())} bit")
+    return Inspection(kept, channels[0], depth, skipped, peak, [printable(note) for note in notes], sizes)
 
 
 class Pixels(NamedTuple):

@@ -11,6 +11,7 @@ from ..options import Data
 from . import following, layout, shards
 from . import roi as rois
 from .files import FORMATS, read_picture
+from .record import Records, having
 from .records import Record, duplicates, inspect, list_mvtec, list_pictures
 from .stored import Stored
 
@@ -25,7 +26,7 @@ def test_records(root: str, split: str, data: Data, roi: str = "auto") -> List[R
     return checked(with_roi(list_mvtec(root, split), root, roi), data)
 
 
-def training_records(root: str, added: Sequence[str] = (), once: bool = True) -> List[Record]:
+def training_records(root: str, added: Sequence[str] = (), once: bool = True) -> Sequence[Record]:
     """The good pictures of a data folder and of folders `added` to it, each as of `good_folder`.
 
     An added picture without a ROI has the one that all pictures of `root` share, if there is one. With `once` an added
@@ -37,9 +38,9 @@ def training_records(root: str, added: Sequence[str] = (), once: bool = True) ->
         more = good_folder(folder)
         if shared:
             more = [one if one.roi else own for one, own in zip(more, with_roi(more, folder, shared))]
-        elif any(one.roi for one in records) and not all(one.roi for one in more):
+        elif having(records, "roi") and having(more, "roi") < len(more):
             logger.warning("warning: --add-good %s: no region of interest; everywhere counts in its pictures", folder)
-        records += _without_copies(more, records) if once else more
+        records = records + (_without_copies(more, records) if once else more)
     return records
 
 
@@ -100,7 +101,7 @@ def checked(records: Sequence[Record], data: Data) -> List[Record]:
     return inspection.records
 
 
-def with_roi(records: Sequence[Record], root: str, roi: Union[str, following.Choice]) -> List[Record]:
+def with_roi(records: Sequence[Record], root: str, roi: Union[str, following.Choice]) -> Sequence[Record]:
     """The records with another ROI: "auto" leaves them as they are, "none" takes it away, a file serves all of them.
 
     A file is a picture or a drawing (.json, .xml). In a folder the ROI of DATA/test/crack/7.png is
@@ -110,7 +111,7 @@ def with_roi(records: Sequence[Record], root: str, roi: Union[str, following.Cho
         return [record._replace(roi=following.Following(record.roi, roi.reference, record.image))
                 for record in with_roi(records, root, roi.roi)]
     if roi == "auto":
-        return list(records)
+        return records[:]
     if roi == "none":
         return [record._replace(roi=None) for record in records]
     if os.path.isfile(roi) and roi.lower().endswith(rois.DRAWN):
@@ -145,6 +146,8 @@ def picture_sizes(records: Sequence[Record]) -> Dict[str, Tuple[int, int]]:
 
 def resized_before(records: Sequence[Record]) -> bool:
     """Whether any picture was resized when it was stored in a shard: what its pixels measure is not known."""
+    if isinstance(records, Records):
+        return records.table.resized
     return any(isinstance(record.image, Stored) and record.image.table.resized for record in records)
 
 

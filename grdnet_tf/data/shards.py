@@ -23,16 +23,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..storage import remote
+from .record import Records, packed, unpacked
+from .shard_columns import NUMBERS, PARTS, columns_of, folder_of, is_digest, read_columns, whole  # noqa: F401
 from .stored import Reader, Stored, exists, file_digest, file_size, join, read_file
 
 INDEX = "index.json"
 PROGRESS = ".grdnet-shards"  # what is done already, while a set is written
-PARTS = ("image", "mask", "roi")
-# Columns of whole numbers: name, shape of one picture's, type in memory, of which there may be 10^6 rows.
-_NUMBERS = (("sizes", (2,), np.int32), ("depths", (), np.uint8), ("channels", (), np.uint8), ("peaks", (), np.uint16),
-            ("file_bytes", (), np.int64), *((part, (3,), np.int64) for part in PARTS))
 _KEY, _VERSION = "grdnet_shards", 1
-_IMPROPER = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")  # a path's parts that lead elsewhere, or nowhere
 _NAME = re.compile(r"(train|test)-\d{5,}-of-\d{5,}\.tfrecord")
 
 
@@ -43,34 +40,43 @@ class Table:
         self.root, self.split, self.resized = root, split, resized  # resized: before they were stored
         self.files = [join(root, entry["file"]) for entry in entries]
         self._reader, self._expected = Reader(), -1
-        pieces = _each(root, lambda entry: _piece(root, split, entry), entries)
+        pieces = _each(root, lambda entry: read_columns(root, split, entry), entries)
         shard = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece["names"]) for piece in pieces])
-        names = [name for piece in pieces for name in piece["names"]]
+        names = np.concatenate([piece.pop("names") for piece in pieces])
         # As folders are listed: one after the other.
-        keys = names if split == "train" else [(_defect(split, name), name) for name in names]
-        order = np.array(sorted(range(len(names)), key=keys.__getitem__))
-        self.names, self.shard = [names[i] for i in order], shard[order]
-        twice = next((a for a, b in zip(self.names, self.names[1:]) if a == b), None)
-        if twice is not None:
-            raise InputError(f"{join(root, INDEX)}: {twice} is in the set twice")
+        folders = () if split == "train" else (packed([folder_of(split, name) for name in unpacked(names)]),)
+        order = np.lexsort((names, *folders))
+        self.texts, self.shard = names[order], shard[order]  # texts: of the names, `packed`
+        twice = np.flatnonzero(self.texts[1:] == self.texts[:-1])
+        if len(twice):
+            raise InputError(f"{join(root, INDEX)}: {self.name(twice[0])} is in the set twice")
 
         def column(name):
             values = np.concatenate([piece.pop(name) for piece in pieces])
-            # What none of them has, as masks to train on, takes no room.
-            return values[order] if values.any() else np.broadcast_to(values[0], values.shape)
+            # What all have alike, as the size or that there is no mask, takes no room.
+            return values[order] if (values != values[:1]).any() else np.broadcast_to(values[0], values.shape)
 
-        self.columns = {name: column(name) for name, *_ in _NUMBERS[:-len(PARTS)]}
+        self.columns = {name: column(name) for name, *_ in NUMBERS[:-len(PARTS)]}
         self.places = {part: column(part) for part in PARTS}               # (n, 3): offset, length, CRC-32
         self.digests = {part: column(part + "_sha256") for part in PARTS}  # (n, 32) uint8
 
     def __len__(self):
-        return len(self.names)
+        return len(self.texts)
+
+    def name(self, row: int) -> str:
+        """The path below the set, as in the folder that it was made of."""
+        return unpacked(self.texts[row:row + 1])[0]
+
+    @property
+    def names(self) -> List[str]:
+        """Of all, made when asked for."""
+        return unpacked(self.texts)
 
     def path(self, row: int, part: str) -> Optional[Stored]:
         """None where the picture has no such part."""
         if not self.places[part][row, 1]:
             return None
-        return Stored(join(self.root, self.names[row]), self, row, part)
+        return Stored(join(self.root, self.name(row)), self, row, part)
 
     def kind(self, row: int) -> Tuple[Tuple[int, int], int, int, int]:
         """((height, width), channels, bits, highest value) of the stored picture."""
@@ -79,7 +85,7 @@ class Table:
 
     def defect(self, row: int) -> str:
         """The folder that the picture is of."""
-        return _defect(self.split, self.names[row])
+        return folder_of(self.split, self.name(row))
 
     def read(self, row: int, part: str) -> bytes:
         """Raises stored.Unreadable."""
@@ -135,15 +141,15 @@ def _described(path, contents):
         rest = {name: value for name, value in found.items() if name != "sha256"}
         if found["sha256"] != digest_of(rest):
             raise InputError(f"{path}: damaged: its SHA-256 is not the one that it was written with")
-        if found["resize"] is not None and not _whole([found["resize"]], 2):
+        if found["resize"] is not None and not whole([found["resize"]], 2):
             raise ValueError
         for split, each in found["splits"].items():
             if split not in ("train", "test") or not each["shards"]:
                 raise ValueError
             for entry in each["shards"]:
                 name = _NAME.fullmatch(entry["file"])
-                if not (name and name[1] == split and _whole([[entry["pictures"], entry["bytes"]]], 2)
-                        and _hex(entry["sha256"]) and _hex(entry["columns_sha256"])):
+                if not (name and name[1] == split and whole([[entry["pictures"], entry["bytes"]]], 2)
+                        and is_digest(entry["sha256"]) and is_digest(entry["columns_sha256"])):
                     raise ValueError
     except InputError:
         raise
@@ -193,11 +199,6 @@ def _check_size(path, expected):
         raise InputError(f"{path}: {what}: {found} bytes, expected {expected}")
 
 
-def columns_of(file: str) -> str:
-    """The name of the file with the columns of a shard."""
-    return file[:-len(".tfrecord")] + ".json"
-
-
 @functools.lru_cache(maxsize=4)
 def _table(root, split, sha256):
     index = describe(root)
@@ -218,82 +219,21 @@ def verify(root: str) -> List[str]:
     return wrong
 
 
-def groups(paths: Sequence[str]) -> np.ndarray:
-    """(n,) int64: the number of the shard that each path lies in, in the order of their coming; files are one group."""
+def groups(records: Sequence) -> np.ndarray:
+    """(n,) int32: the number of the shard that each one's picture lies in, in the order of their coming; files are one
+    group."""
+    if isinstance(records, Records):
+        shard = records.table.shard[records.rows]
+        first = np.full(len(records.table.files), len(shard))
+        first[shard[::-1]] = np.arange(len(shard))[::-1]  # of a shard that is named again the last one stays
+        return np.argsort(np.argsort(first)).astype(np.int32)[shard]
     numbers: Dict[object, int] = {}
     keys = ((path.table.root, path.table.split, int(path.table.shard[path.row])) if isinstance(path, Stored) else None
-            for path in paths)
-    return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(paths))
+            for path in (record.image for record in records))
+    return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.int32, len(records))
 
 
-def dealt(paths: Sequence[str]) -> str:
+def dealt(records: Sequence) -> str:
     """What the order of training depends on besides the pictures: a digest of `groups`; "" where there is one group."""
-    found = groups(paths)
+    found = groups(records)
     return hashlib.sha256(found.astype("<i8").tobytes()).hexdigest() if len(found) and found.max() else ""
-
-
-def _defect(split, name):
-    return "good" if split == "train" else name.split("/")[1]
-
-
-def _piece(root, split, entry):
-    """The columns of one shard, checked. InputError."""
-    columns = join(root, columns_of(entry["file"]))
-    try:
-        contents = read_file(columns)
-    except OSError as error:
-        raise InputError(f"{columns}: {error.strerror or error}") from None
-    if hashlib.sha256(contents).hexdigest() != entry["columns_sha256"]:
-        raise InputError(f"{columns}: not as it was written: its SHA-256 is another")
-    try:
-        return _columns(json.loads(contents.decode("utf-8")), split, entry)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise InputError(f"{columns}: damaged") from None
-
-
-def _columns(found, split, entry):
-    names, n = found["names"], entry["pictures"]
-    if len(names) != n or not all(map(_proper, names)):
-        raise ValueError
-    if split == "test" and not all(name.startswith("test/") and name.count("/") > 1 for name in names):
-        raise ValueError
-    piece = {"names": names}
-    for name, shape, dtype in _NUMBERS:
-        values = np.array(found[name] or np.zeros((n, *shape), int) if name in PARTS[1:] else found[name])
-        if values.dtype.kind != "i" or values.shape != (n, *shape) or values.min() < 0:
-            raise ValueError
-        if values.max() > np.iinfo(dtype).max:
-            raise ValueError
-        piece[name] = values.astype(dtype)
-    for part in PARTS:
-        digests = found[part + "_sha256"] or ["0" * 64] * n
-        text = "".join(digests)
-        if set(map(len, digests)) != {64} or len(digests) != n or not text.isalnum():
-            raise ValueError
-        piece[part + "_sha256"] = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(n, 32)
-        if (piece[part][:, :2].sum(axis=1) > entry["bytes"]).any():
-            raise ValueError
-    if not (piece["image"][:, 1].all() and piece["sizes"].all() and set(piece["channels"].tolist()) <= {1, 3}
-            and set(piece["depths"].tolist()) <= {8, 16}):
-        raise ValueError
-    return piece
-
-
-def _proper(name):
-    """Whether it is a path that stays below the set, in no other spelling than its plain one."""
-    return isinstance(name, str) and not _IMPROPER.search(name)
-
-
-def _whole(rows, width):
-    """Whether all are whole numbers, from 0 to 2^62; lists of `width` of them where that is not 0."""
-    if width:
-        if not all(type(row) is list and len(row) == width for row in rows):
-            return False
-        rows = [number for row in rows for number in row]
-    return set(map(type, rows)) <= {int} and (not rows or 0 <= min(rows) and max(rows) < 2**62)
-
-
-def _hex(text):
-    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
-
-

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ..console import Progress
 from ..data.pipeline import check_files
+from ..data.record import Records
 from ..errors import InputError, TrainingStopped
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
@@ -164,6 +165,10 @@ def end_epoch(model, held_out, parts, epoch, epochs):
         part.on_epoch_end(epoch, logs)
 
 
+def _distinct(records):
+    return len(records) if isinstance(records, Records) else len(set(records))
+
+
 def _verbose():
     return 0 if Progress.quiet else 1 if sys.stdout.isatty() else 2
 
@@ -174,6 +179,6 @@ def summary(model, config, data, parts, steps):
     figures = {name: value if math.isfinite(value) else None for name, value in log.rows[-1].items()}  # JSON has no NaN
     return {"epochs": len(log.rows), "steps_per_epoch": steps, "monitor": config.train.monitor,
             "best_epoch": best.epoch, "best": best.value, "figures": figures, "minutes": round(log.minutes(), 3),
-            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": len(set(data.train)),
+            "peak_rss_mb": run_folder.peak_rss_mb(), "train_images": _distinct(data.train),
             "held_out_images": len(data.held_out), "skipped": [list(entry) for entry in data.skipped],
             "weights_sha256": fingerprint(network_arrays(model))}

@@ -2,7 +2,7 @@
 import json
 import logging
 import os
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Sequence
 
 from .. import config as configuration
 from ..data import aligning, orientation, selection
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 class Data(NamedTuple):
     """What a run trains on, as often as it comes in a pass, what it validates on, and what was left out as unusable."""
-    train: list
-    held_out: list
+    train: Sequence[Record]
+    held_out: Sequence[Record]
     channels: int
     depth: int
     skipped: list
@@ -67,10 +67,10 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
                 d.white or 2**inspection.depth - 1, len(parts[TRAINED]), len(parts[HELD_OUT]), len(inspection.skipped))
     if defects:
         logger.info("%s: %d real defects with masks, a source of the noise", config.noise.real, len(defects))
-    train = list(parts[TRAINED])
+    train = parts[TRAINED]
     if d.add_repeat > 1:
         added = tuple(os.path.join(absolute(folder), "") for folder in d.add_good)
-        train += (d.add_repeat - 1) * [one for one in train if absolute(one.image).startswith(added)]
+        train = train + (d.add_repeat - 1) * [one for one in train if absolute(one.image).startswith(added)]
     return Data(train, parts[HELD_OUT], channels, inspection.depth, inspection.skipped, recorded, defects)
 
 
@@ -82,7 +82,7 @@ def alignment(config) -> Optional[str]:
 def _split(records, share, seed, parent):
     """{TRAINED: records, HELD_OUT: records}."""
     if not share:
-        return {TRAINED: list(records), HELD_OUT: []}
+        return {TRAINED: records, HELD_OUT: []}
     if parent is None:
         return dict(zip((TRAINED, HELD_OUT), hold_out(records, share, seed)))
     known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")

@@ -4,19 +4,23 @@ A picture is known by the SHA-256 of its file, wherever it lies today. One that 
 under a recorded name with other contents has changed, and is refused.
 """
 import hashlib
+import itertools
 import json
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
+
 from ..data import roi as rois
 from ..data.files import sha256_of, size_of
-from ..data.records import Record
+from ..data.record import Record, Records, chosen, packed, unpacked
 from ..data.shards import dealt
 from ..data.stored import Stored
 from ..errors import InputError
-from ..storage import absolute, read_json, write_text
+from ..storage import absolute, read_json, write_file
+from .entries import Block, Entries, Entry, Rows, digests
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +29,8 @@ TRAINED, HELD_OUT, SKIPPED = "trained", "held_out", "skipped"
 NOISE = "noise"    # defects that the training noise was cut from
 BEFORE = "before"  # what the run that this one began from had learnt
 LEARNT = (TRAINED, NOISE, BEFORE)
-
-
-class Entry(NamedTuple):
-    """A picture's path, with "/"; its file's SHA-256; what became of it; its ROI's, of a defect its mask's.
-
-    The path is relative to the data folder, of a picture that lies outside absolute.
-    """
-    name: str
-    sha256: str
-    part: str
-    roi_sha256: Optional[str] = None
+_BEGIN, _END = '"pictures": [\n', "\n]}\n"
+_AT_ONCE = 4096  # lines
 
 
 class Recorded(NamedTuple):
@@ -46,15 +41,18 @@ class Recorded(NamedTuple):
     root: str
     channels: int
     depth: int
-    entries: List[Entry]
+    entries: Sequence[Entry]
     order: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Of names, contents and parts: a run must not go on with other data."""
-        lines = [f"{e.part} {e.name} {e.sha256} {e.roi_sha256}" for e in self.entries if e.part != SKIPPED]
-        lines += [self.order] * bool(self.order)
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        lines = (f"{e.part} {e.name} {e.sha256} {e.roi_sha256}" for e in self.entries if e.part != SKIPPED)
+        found, between = hashlib.sha256(), ""
+        for line in itertools.chain(lines, [self.order] * bool(self.order)):
+            found.update((between + line).encode("utf-8", "surrogateescape"))
+            between = "\n"
+        return found.hexdigest()
 
     @property
     def learnt(self) -> Dict[str, str]:
@@ -74,21 +72,33 @@ class Sorted(NamedTuple):
 
 def record(root: str, channels: int, depth: int, parts: Dict[str, Sequence[Record]]) -> Recorded:
     """The record of {part: pictures}. InputError for a file that has vanished."""
-    flat = [(one, part) for part, records in parts.items() for one in records]
-    sources = list({one.roi: None for one, _ in flat if one.roi})  # most often one file, or drawing, serves all
+    blocks = [_block(part, records, root) for part, records in parts.items()]
+    return Recorded(absolute(root), channels, depth, Entries(blocks), dealt(parts.get(TRAINED, ())))
+
+
+def _block(part, records, root):
+    if isinstance(records, Records) and records.table.root == root:
+        table = records.table
+        columns = table.texts, table.digests["image"], table.digests["roi"]
+        return Block(part, *(Rows(column, records.rows) for column in columns))
+    sources = list({one.roi: None for one in records if one.roi})  # most often one file, or drawing, serves all
     regions = {None: None, **dict(zip(sources, _digests(sources)))}
-    return Recorded(absolute(root), channels, depth, [
-        Entry(_name(one.image, root), sha256, part, regions[one.roi])
-        for (one, part), sha256 in zip(flat, _digests([one.image for one, _ in flat]))],
-        dealt([one.image for one in parts.get(TRAINED, ())]))
+    return Block(part, packed([_name(one.image, root) for one in records]),
+                 digests(_digests([one.image for one in records])), digests([regions[one.roi] for one in records]))
 
 
 def write(folder: str, recorded: Recorded) -> None:
     """Write RUN/data.json, one picture a line."""
     head = json.dumps({"root": recorded.root, "channels": recorded.channels, "depth": recorded.depth,
                        **({"order": recorded.order} if recorded.order else {})})
-    lines = ",\n".join(json.dumps(list(entry)) for entry in recorded.entries)
-    write_text(os.path.join(folder, FILE), f'{head[:-1]}, "pictures": [\n{lines}\n]}}\n')
+    def put(stream):
+        between = f'{head[:-1]}, {_BEGIN}'
+        for entry in recorded.entries:
+            stream.write((between + json.dumps(entry)).encode())
+            between = ",\n"
+        stream.write(((between if not recorded.entries else "") + _END).encode())
+
+    write_file(os.path.join(folder, FILE), put)
 
 
 def read(folder: str) -> Optional[Recorded]:
@@ -97,13 +107,41 @@ def read(folder: str) -> Optional[Recorded]:
     if not os.path.isfile(path):
         return None
     try:
-        content = read_json(path)
-        entries = [Entry(*entry) for entry in content["pictures"]]
-        if not all(isinstance(value, str) for entry in entries for value in entry[:3]):
-            raise ValueError
+        content, rows = _opened(path)
+        entries = Entries.of(_entry(row) for row in rows)
         return Recorded(content["root"], content["channels"], content["depth"], entries, content.get("order", ""))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path}: damaged; the run no longer says what it trained on") from None
+
+
+def _opened(path):
+    """(what stands before the pictures, their rows); the rows come line by line where the file is as `write` has it."""
+    with open(path, encoding="utf-8") as stream:
+        first = stream.readline()
+    if not first.endswith(_BEGIN):
+        content = read_json(path)
+        return content, content["pictures"]
+    return json.loads(first + "]}"), _rows(path)
+
+
+def _rows(path):
+    with open(path, encoding="utf-8") as stream:
+        stream.readline()
+        while True:
+            lines = list(itertools.islice(stream, _AT_ONCE))
+            last = "".join(lines[-1:]) == _END[1:]
+            yield from json.loads("[" + "".join(lines[:-1] if last else lines).rstrip().rstrip(",") + "]")
+            if last or not lines:
+                break
+    if not last:
+        raise ValueError("cut off")
+
+
+def _entry(row):
+    entry = Entry(*row)
+    if not all(isinstance(value, str) for value in entry[:3]):
+        raise ValueError
+    return entry
 
 
 def sort_out(recorded: Recorded, records: Sequence[Record], root: str) -> Sorted:
@@ -131,26 +169,45 @@ def same_pictures(recorded: Recorded, records: Sequence[Record], root: str) -> D
 
     Raises: InputError naming a picture or ROI that is gone or has changed.
     """
-    today = {_name(one.image, root): one for one in records}
-    wanted = [entry for entry in recorded.entries if entry.part not in (SKIPPED, BEFORE)]
-    for entry in wanted:
-        if entry.name not in today:
-            raise InputError(f"{os.path.join(root, entry.name)}: gone; the run cannot go on without it")
-    now = record(root, recorded.channels, recorded.depth, {"": [today[entry.name] for entry in wanted]}).entries
-    for then, entry in zip(wanted, now):
-        if then.sha256 != entry.sha256 or then.roi_sha256 != entry.roi_sha256:
-            region = "its mask" if then.part == NOISE else "its ROI"
-            what = "the picture" if then.sha256 != entry.sha256 else region
-            raise InputError(f"{os.path.join(root, then.name)}: {what} is not the one that the run began with")
-    left_out = sorted(set(today) - {entry.name for entry in recorded.entries})
+    today, entries = _block("", records, root), Entries.of(recorded.entries)
+    names, wanted = today.names[:], entries.of_parts((TRAINED, HELD_OUT, NOISE))
+    order = np.argsort(names, kind="stable")
+    found = {TRAINED: [], HELD_OUT: [], NOISE: []}
+    for block in wanted:
+        at = np.searchsorted(names, block.names[:], sorter=order)
+        indices = order[np.minimum(at, len(order) - 1)]
+        gone = np.flatnonzero(names[indices] != block.names[:])
+        if len(gone):
+            raise InputError(f"{os.path.join(root, unpacked(block.names[:][gone[:1]])[0])}: gone; the run cannot go on "
+                             "without it")
+        found[block.part].append(indices)
+    found = {part: np.concatenate(each or [np.array([], int)]) for part, each in found.items()}
+    for part, indices in found.items():
+        _check_same([block for block in wanted if block.part == part], today, indices, root)
+    left_out = unpacked(np.setdiff1d(names, np.concatenate([block.names[:] for block in entries.blocks])))
     if left_out:
         logger.warning("warning: %d pictures have come since the run began and are left out, the first is %s",
                        len(left_out), left_out[0])
-    found = {part: [today[name] for name in recorded.names(part)] for part in (TRAINED, HELD_OUT, NOISE)}
-    if dealt([one.image for one in found[TRAINED]]) != recorded.order:
+    parts = {part: chosen(records, indices) for part, indices in found.items()}
+    if dealt(parts[TRAINED]) != recorded.order:
         raise InputError(f"{root}: the same pictures, but in other shards than those that the run began with: they "
                          "would come in another order")
-    return found
+    return parts
+
+
+def _check_same(blocks, today, indices, root):
+    """InputError naming a picture of the `blocks`, or its region, that is not the one of `today` at its index."""
+    for block in blocks:
+        own, indices = np.split(indices, [len(block.names)])
+        for what in ("sha256", "roi_sha256"):
+            now, then = getattr(today, what), getattr(block, what)[:]
+            now = Rows(now.array, now.rows[own])[:] if isinstance(now, Rows) else now[own]
+            other = np.flatnonzero((now != then).any(axis=1))
+            if len(other):
+                region = "its mask" if block.part == NOISE else "its ROI"
+                raise InputError(f"{os.path.join(root, unpacked(block.names[:][other[:1]])[0])}: "
+                                 f"{'the picture' if what == 'sha256' else region} is not the one that the run began "
+                                 "with")
 
 
 def from_before(recorded: Recorded, parent: Optional[Recorded]) -> Recorded:
@@ -193,7 +250,7 @@ def _digests(sources):
 
 def _name(path, root):
     if isinstance(path, Stored) and path.table.root == root:
-        return path.table.names[path.row]
+        return path.table.name(path.row)
     path, root = absolute(path), absolute(root)
     inside = path.startswith(os.path.join(root, ""))
     return (os.path.relpath(path, root) if inside else path).replace(os.sep, "/")
