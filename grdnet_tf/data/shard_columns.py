@@ -51,7 +51,10 @@ def _columns(found, split, entry):
         raise ValueError
     piece = {"names": packed(names)}
     for name, shape, dtype in NUMBERS:
-        values = np.array(found[name] or np.zeros((n, *shape), int) if name in PARTS[1:] else found[name])
+        if name in PARTS[1:] and not found[name]:  # no picture has such a part
+            piece[name] = np.broadcast_to(dtype(0), (n, *shape))
+            continue
+        values = np.array(found[name])
         if values.dtype.kind != "i" or values.shape != (n, *shape) or values.min() < 0:
             raise ValueError
         if values.max() > np.iinfo(dtype).max:
@@ -60,11 +63,15 @@ def _columns(found, split, entry):
             dtype = np.int64  # a shard of more than 4 GB
         piece[name] = values.astype(dtype)
     for part in PARTS:
-        digests = found[part + "_sha256"] or ["0" * 64] * n
-        text = "".join(digests)
+        digests = found[part + "_sha256"]
+        if not digests and part != "image":
+            piece[part + "_sha256"] = np.broadcast_to(np.uint8(0), (n, 32))
+            continue
+        text = "".join(digests).encode("ascii")
         if set(map(len, digests)) != {64} or len(digests) != n or not text.isalnum():
             raise ValueError
-        piece[part + "_sha256"] = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(n, 32)
+        piece[part + "_sha256"] = np.frombuffer(bytes.fromhex(text.decode()), np.uint8).reshape(n, 32)
+    for part in PARTS:
         if (piece[part][:, :2].sum(axis=1) > entry["bytes"]).any():
             raise ValueError
     if not (piece["image"][:, 1].all() and piece["sizes"].all() and set(piece["channels"].tolist()) <= {1, 3}

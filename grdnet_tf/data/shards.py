@@ -52,9 +52,10 @@ class Table:
             raise InputError(f"{join(root, INDEX)}: {self.name(twice[0])} is in the set twice")
 
         def column(name):
-            values = np.concatenate([piece.pop(name) for piece in pieces])
-            # What all have alike, as the size or that there is no mask, takes no room.
-            return values[order] if (values != values[:1]).any() else np.broadcast_to(values[0], values.shape)
+            values = [piece.pop(name) for piece in pieces]
+            if all((part == values[0][0]).all() for part in values):  # as the size, or that there is no mask: no room
+                return np.broadcast_to(values[0][0], (len(order), *values[0].shape[1:]))
+            return np.concatenate(values)[order]
 
         self.columns = {name: column(name) for name, *_ in NUMBERS[:-len(PARTS)]}
         self.places = {part: column(part) for part in PARTS}               # (n, 3): offset, length, CRC-32
