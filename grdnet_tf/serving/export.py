@@ -78,7 +78,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
     def write_beside():
         server_files.write_server_files(out, name, server_files.Description(
             version, half.image_size, half.channels, Limits.of(thresholds), options.batch_sizes, tf.__version__,
-            tuple(engines), options.default))
+            tuple(engines), options.default, bool((options.settings or {}).get("align"))))
 
     engines = {engine_name(name, batch): batch for batch in options.batch_sizes if "tftrt" in options.formats}
     targets = {os.path.join(out, name): write}

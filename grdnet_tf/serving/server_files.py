@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..evaluation.thresholds import Limits
 from ..storage import lock, make_folder, make_readable, write_text, writing
 from .names import DEFAULT, TENSORS
-from .server_readme import ENGINES, README
+from .server_readme import ENGINES, README, UPRIGHT
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Description(NamedTuple):
     tensorflow: str              # version that wrote the export: the server must be as new
     engines: Sequence[str] = ()  # models of its TensorRT engines
     default: str = DEFAULT       # which signature serving_default is
+    upright: bool = False        # it takes parts that `grdnet align` has turned upright
 
 
 def write_server_files(out_dir, model_name, description) -> str:
@@ -66,7 +67,8 @@ def _write(folder, model_name, description, models):
     _put(os.path.join(folder, "README.md"), README.format(
         model=model_name, version=description.version, following=description.version + 1, height=height, width=width,
         channels=description.channels, threshold=f"{description.limits.reject:.6g}",
-        look=look_words(description.limits), tensorflow=description.tensorflow,
+        look=look_words(description.limits), upright=UPRIGHT if description.upright else "",
+        tensorflow=description.tensorflow,
         image=docker_image(description.tensorflow),
         tensors=TENSORS if description.default != DEFAULT else DEFAULT,
         default="" if description.default == DEFAULT else f"| `{DEFAULT}` | as `{description.default}` | the same |\n",

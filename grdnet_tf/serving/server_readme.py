@@ -5,7 +5,7 @@ README = """\
 
 Written by `export.py`. The newest version is {version}. Pictures are seen at {height} x {width} with {channels}
 channel(s); a score above {threshold} is anomalous{look}. All commands are for this folder.
-
+{upright}
 ## Start a server
 
 CPU:
@@ -96,6 +96,12 @@ of version {version}. Requests go on meanwhile. To go back, name the version in 
 
 `curl -s http://localhost:8501/monitoring/prometheus/metrics` has counts and latencies. `batching.config` says how many
 requests are merged and how long one waits. `../{model}/<version>/manifest.json` has the SHA-256 of every file.
+"""
+
+UPRIGHT = """
+**It takes pictures of upright parts.** It was trained on parts that `grdnet align` had turned to lie alike and cut out, and the
+server does not turn them: a part as the camera sees it gets a score that means nothing. Send what `grdnet align` makes of a
+picture; `grdnet predict` turns by itself.
 """
 
 ENGINES = """

@@ -114,6 +114,7 @@ def test_new_pictures_are_judged_as_their_upright_ones_and_shown_as_they_lie(run
 
     assert export.main(["--run", run, "--out", str(tmp_path / "out"), "--name", "nails", "--batch-sizes", "1"]) == 0
     assert "the served graph takes pictures that lie upright" in capsys.readouterr().out
+    assert "takes pictures of upright parts" in (tmp_path / "out" / "serving" / "README.md").read_text(encoding="utf-8")
     served = rows(capsys, "--model", str(tmp_path / "out" / "nails"), *raw)
     np.testing.assert_allclose([one["score"] for one in served], [one["score"] for one in found], atol=1e-4)
 

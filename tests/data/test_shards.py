@@ -12,7 +12,8 @@ from grdnet_tf.data import aligning, pipeline, shard_writing, shards
 from grdnet_tf.data.check import check
 from grdnet_tf.data.files import read_picture, read_region, sha256_of, size_of
 from grdnet_tf.data.order import batch_records
-from grdnet_tf.data.records import inspect, list_mvtec
+from grdnet_tf.data.record import chosen, having, packed, unpacked
+from grdnet_tf.data.records import hold_out, inspect, list_mvtec
 from grdnet_tf.data.roi import digest, read_roi
 from grdnet_tf.data.shard_rows import Wanted
 from grdnet_tf.errors import InputError
@@ -125,6 +126,19 @@ def test_the_order_takes_one_shard_after_the_other(many):
     assert any(indices != sorted(indices) for indices in two.values())  # and within, they are shuffled too
 
 
+def test_records_of_a_set_are_a_list_that_is_made_when_asked_for(many):
+    found = list_mvtec(many, "test")
+    whole = list(found)
+    assert found == whole and len(found) == 3 and found[-1] == whole[-1] and found[1:] == whole[1:]
+    assert chosen(found, np.array([2, 0])) == [whole[2], whole[0]] == chosen(whole, np.array([2, 0]))
+    assert found + [] is found and found + whole == [*whole, *whole] == whole + found
+    assert [having(records, "mask") for records in (found, whole, found[2:])] == [2, 2, 1]
+    assert inspect(found) == inspect(whole) and hold_out(found, 0.5, 1) == hold_out(whole, 0.5, 1)
+    np.testing.assert_array_equal(shards.groups(found[::-1]), shards.groups(whole[::-1]))
+    with pytest.raises(InputError, match="has 8 bit, but data.white is 4095"):
+        inspect(found, white=4095)
+
+
 @pytest.mark.parametrize("cache", ["none", "ram"])
 def test_batches_depend_on_neither_start_nor_parallelism(many, cache):
     records = list_mvtec(many, "train")
@@ -192,6 +206,13 @@ def test_predict_takes_every_picture_of_a_set(folder, many):
     assert total == len(items) == 14
     assert items[0].name == "train/good/00.png" and items[0].path == os.path.join(many, items[0].name)
     np.testing.assert_array_equal(items[0].read(), picture(0))
+
+
+def test_packed_texts_sort_as_texts_do_and_come_back():
+    texts = ["b", "a/ü", "a b", "\udcff", "\uffff", "\U0001f600", "a", "x" * 300]
+    for some in (texts, texts[:-1], texts[:1], []):
+        assert unpacked(packed(some)) == some
+        assert unpacked(np.sort(packed(some))) == sorted(some)
 
 
 # A file system that is not this machine's ----------------------------------------------------------------------------

@@ -4,8 +4,10 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
+import tempfile
 from types import SimpleNamespace
 
 import cv2
@@ -31,6 +33,24 @@ def version(tmp_path):
 
     folder, = publish.publish(4, {str(tmp_path / "out" / "Vial_7.b"): write})
     return folder
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can ask as another user")
+def test_another_user_can_read_all_layouts_whatever_the_umask(version):
+    """As KServe's server does, user 1000. A copy, with its modes, where the way to it is open."""
+    out, usual = os.path.dirname(os.path.dirname(version)), os.umask(0o077)
+    try:
+        layouts.write(list(layouts.WRITERS), out, version)
+    finally:
+        os.umask(usual)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(os.path.join(out, layouts.FOLDER), os.path.join(folder, "layouts"))
+        read = subprocess.run(["find", "layouts", "-type", "f", "-exec", "cat", "{}", "+"], user=1000, group=1000,
+                              extra_groups=[], cwd=folder, capture_output=True)
+        assert read.returncode == 0 and not read.stderr, read.stderr
+        files = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+        assert len(files) > 7 and len(read.stdout) == sum(os.path.getsize(path) for path in files)
 
 
 def written(version, name):

@@ -37,6 +37,12 @@ def test_the_files(served):
     assert read(served, "client.py") == read(os.path.dirname(client.__file__), "client.py")
 
 
+def test_the_readme_says_where_pictures_must_lie_upright(served):
+    assert "upright" not in read(served, "README.md")
+    write_server_files(os.path.dirname(served), "vials", DESCRIPTION._replace(upright=True))
+    assert "It takes pictures of upright parts" in read(served, "README.md")
+
+
 def test_models_config_as_the_servers_classes_read_it(served):
     config = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2", reason="needs "
                                  "tensorflow-serving-api: pip install --no-deps tensorflow-serving-api")
