@@ -3,6 +3,7 @@
     python benchmarks/shards.py                     start: 230,355 pictures, small ones in the place of larger;
                                                     rate and wait: drawn PNG files of 256 x 256, a training step
     python benchmarks/shards.py --parts rate        the rates alone; others: start, wait
+    python benchmarks/shards.py --parts rows --pictures 2000000     start, of a set that is written without the pictures
     python benchmarks/shards.py --parts kill        a matrix of kills: grdnet shards killed at random, then let through
 
 Each start is a process of its own. `start` hard-links a few drawn files, as what is measured is their number.
@@ -24,7 +25,8 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PROJECT)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-PARTS = ("start", "rate", "wait", "kill")
+PARTS = ("start", "rows", "rate", "wait", "kill")
+ROWS = 4000  # of a shard
 LINKS = 50_000  # to one file; file systems end at 65,000
 STEPS = 10
 # A run as `grdnet train` begins it, ended after a few steps; prints seconds and the most memory.
@@ -79,7 +81,7 @@ def main(argv=None) -> int:
         folder = arguments.folder or temporary
         wrong = 0
         for name in arguments.parts:
-            wrong += bool({"start": start, "rate": rate, "wait": wait, "kill": kill}[name](folder, arguments))
+            wrong += bool({"start": start, "rows": rows, "rate": rate, "wait": wait, "kill": kill}[name](folder, arguments))
     return int(wrong > 0)
 
 
@@ -103,17 +105,61 @@ def start(folder, arguments):
         seconds = shards(root, out, "--size-mb", "2")
         print(f"grdnet shards: {seconds:.0f} s for {arguments.pictures} small pictures, "
               f"{arguments.pictures / seconds:.0f} a second")
-    for name, path, steps in (("shards", out, STEPS), ("folder", root, 0)):
-        with tempfile.TemporaryDirectory() as run:
-            done = subprocess.run([sys.executable, "-c", RUN, path, run if steps else ""], cwd=PROJECT, text=True,
-                                  env={**os.environ, "STEPS": str(steps)}, stdout=subprocess.PIPE, check=True)
-            listed, cpu, written, first, peak = map(float, done.stdout.split())
-            record = os.path.join(run, "data.json")
-            size = os.path.getsize(record) / 1e6 if steps else 0
-        more = (f"; recorded in {written:.1f} s ({size:.0f} MB), first batch after {first:.1f} s; {steps} steps of "
-                "cpu.yaml" if steps else "")
-        print(f"{name}: {arguments.pictures} pictures listed, checked and split in {listed:.1f} s "
-              f"({cpu:.1f} s of processor time){more}; most memory {peak:.0f} MiB")
+    begun("shards", out, STEPS, arguments.pictures)
+    begun("folder", root, 0, arguments.pictures)
+
+
+def rows(folder, arguments):
+    """The same of a set of so many rows: all name one small picture's bytes, as it is the rows that cost memory."""
+    out = os.path.join(folder, f"rows-{arguments.pictures}")
+    if not os.path.isdir(out):
+        written(out, arguments.pictures)
+    begun("rows", out, STEPS, arguments.pictures)
+
+
+def begun(name, path, steps, pictures):
+    with tempfile.TemporaryDirectory() as run:
+        done = subprocess.run([sys.executable, "-c", RUN, path, run if steps else ""], cwd=PROJECT, text=True,
+                              env={**os.environ, "STEPS": str(steps)}, stdout=subprocess.PIPE, check=True)
+        listed, cpu, recorded, first, peak = map(float, done.stdout.split())
+        record = os.path.join(run, "data.json")
+        size = os.path.getsize(record) / 1e6 if steps else 0
+    more = (f"; recorded in {recorded:.1f} s ({size:.0f} MB), first batch after {first:.1f} s; {steps} steps of cpu.yaml"
+            if steps else "")
+    print(f"{name}: {pictures} pictures listed, checked and split in {listed:.1f} s ({cpu:.1f} s of processor time)"
+          f"{more}; most memory {peak:.0f} MiB", flush=True)
+
+
+def written(out, count):
+    """A set of `count` pictures to train on, as `grdnet shards` lays it out, but that all are the same bytes."""
+    import zlib
+
+    import cv2
+    import numpy as np
+
+    from grdnet_tf.data import shards
+
+    os.makedirs(out)
+    picture = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))[1].tobytes()
+    entries, total = [], -(-count // ROWS)
+    for number in range(total):
+        names = [f"train/good/{i:08}.png" for i in range(number, count, total)]
+        file, n = f"train-{number:05d}-of-{total:05d}.tfrecord", len(names)
+        columns = {"names": names, "sizes": [[32, 32]] * n, "depths": [8] * n, "channels": [3] * n, "peaks": [255] * n,
+                   "file_bytes": [len(picture) + i for i in range(n)], "mask": [], "roi": [], "mask_sha256": [],
+                   "roi_sha256": [], "image": [[12, len(picture), zlib.crc32(picture)]] * n,
+                   "image_sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names]}
+        text = json.dumps(columns).encode()
+        for path, contents in ((file, bytes(12) + picture + bytes(4)), (shards.columns_of(file), text)):
+            with open(os.path.join(out, path), "wb") as stream:
+                stream.write(contents)
+        entries.append({"file": file, "pictures": n, "bytes": len(picture) + 16, "sha256": "0" * 64,
+                        "columns_sha256": hashlib.sha256(text).hexdigest()})
+    index = {"grdnet_shards": 1, "resize": None, "shared": [], "splits": {"train": {
+        "pictures": count, "channels": 3, "depth": 8, "peak": 255, "sizes": [[32, 32]], "notes": [], "skipped": [],
+        "shards": entries}}}
+    with open(os.path.join(out, shards.INDEX), "w", encoding="utf-8") as stream:
+        json.dump({"sha256": shards.digest_of(index), **index}, stream)
 
 
 def linked(root, count):

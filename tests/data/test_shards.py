@@ -132,7 +132,7 @@ def test_records_of_a_set_are_a_list_that_is_made_when_asked_for(many):
     assert found == whole and len(found) == 3 and found[-1] == whole[-1] and found[1:] == whole[1:]
     assert chosen(found, np.array([2, 0])) == [whole[2], whole[0]] == chosen(whole, np.array([2, 0]))
     assert found + [] is found and found + whole == [*whole, *whole] == whole + found
-    assert [having(records, "mask") for records in (found, whole, found[2:])] == [2, 2, 1]
+    assert [having(records, "mask") for records in (found, whole, found[1:])] == [2, 2, 1]
     assert inspect(found) == inspect(whole) and hold_out(found, 0.5, 1) == hold_out(whole, 0.5, 1)
     np.testing.assert_array_equal(shards.groups(found[::-1]), shards.groups(whole[::-1]))
     with pytest.raises(InputError, match="has 8 bit, but data.white is 4095"):
