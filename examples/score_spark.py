@@ -14,6 +14,7 @@ def main(export, pictures, out, master="local[*]"):
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers; else the first python3 on the PATH
     spark = (SparkSession.builder.master(master)
              .config("spark.sql.execution.arrow.maxRecordsPerBatch", 256)  # whole files: 10,000 would fill the memory
+             .config("spark.sql.files.openCostInBytes", 0)  # 4 MB a file by default: tasks of 31 files
              .getOrCreate())
     files = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(pictures)
     found = inspect_udf(export)("content")

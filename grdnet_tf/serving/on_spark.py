@@ -4,6 +4,8 @@
 
 with `files` of spark.read.format("binaryFile"). Complete: examples/score_spark.py.
 """
+import gc
+
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import FloatType, IntegerType, StructField, StructType
 
@@ -20,5 +22,12 @@ def inspect_udf(export, signature="serve_bytes", batch=BATCH):
     Raises: InputError where there is no export.
     """
     settled = pinned(export)
-    return predict_batch_udf(lambda: inspect_files(settled, signature, batch, COLUMNS.names), return_type=COLUMNS,
-                             batch_size=batch)
+
+    def load():
+        inspect = inspect_files(settled, signature, batch, COLUMNS.names)
+        # A worker collects garbage after each of its tasks: 0.3 s with all that TensorFlow brings, which stays anyway.
+        gc.collect()
+        gc.freeze()
+        return inspect
+
+    return predict_batch_udf(load, return_type=COLUMNS, batch_size=batch)
