@@ -41,7 +41,7 @@ data = prepare.training_data(config)
 config = configuration.replace(config, data__channels=str(data.channels))
 listed, cpu = time.time() - began, time.process_time() - used
 if not sys.argv[2]:
-    print(listed, cpu, 0, 0, run_folder.peak_rss_mb()); sys.exit()
+    print(listed, cpu, 0, 0, 0, run_folder.peak_rss_mb()); sys.exit()
 recorded.write(sys.argv[2], data.recorded)
 written = time.time() - began
 building.set_up(config)
@@ -50,10 +50,10 @@ building.compile_model(model, config, data)
 step = tf.function(model.train_step)
 batches = iter(building.training_stream(model, config, data).batches())
 next(batches)
-first = time.time() - began
+first, first_cpu = time.time() - began, time.process_time() - used
 for _ in range(int(os.environ["STEPS"])):
     step(next(batches))
-print(listed, cpu, written, first, run_folder.peak_rss_mb(), flush=True)
+print(listed, cpu, written, first, first_cpu, run_folder.peak_rss_mb(), flush=True)
 os._exit(0)  # not through the end of threads that still read ahead
 """
 
@@ -121,10 +121,11 @@ def begun(name, path, steps, pictures):
     with tempfile.TemporaryDirectory() as run:
         done = subprocess.run([sys.executable, "-c", RUN, path, run if steps else ""], cwd=PROJECT, text=True,
                               env={**os.environ, "STEPS": str(steps)}, stdout=subprocess.PIPE, check=True)
-        listed, cpu, recorded, first, peak = map(float, done.stdout.split())
+        listed, cpu, recorded, first, first_cpu, peak = map(float, done.stdout.split())
         record = os.path.join(run, "data.json")
         size = os.path.getsize(record) / 1e6 if steps else 0
-    more = (f"; recorded in {recorded:.1f} s ({size:.0f} MB), first batch after {first:.1f} s; {steps} steps of cpu.yaml"
+    more = (f"; recorded in {recorded:.1f} s ({size:.0f} MB), first batch after {first:.1f} s ({first_cpu:.1f} s of "
+            f"processor time); {steps} steps of cpu.yaml"
             if steps else "")
     print(f"{name}: {pictures} pictures listed, checked and split in {listed:.1f} s ({cpu:.1f} s of processor time)"
           f"{more}; most memory {peak:.0f} MiB", flush=True)
