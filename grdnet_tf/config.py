@@ -43,10 +43,14 @@ class Config(Section):
         return self.network.replace(**off)
 
     @property
+    def dense(self) -> bool:
+        """Whether a network has a dense layer: it knows pictures of data.image_size only, in training too."""
+        return self.method == "ganomaly" or self.method == "grdnet" and self.network.bottleneck == "drae"
+
+    @property
     def one_size(self) -> bool:
-        """Whether the method judges pictures of data.image_size only."""
-        dense = self.method == "grdnet" and self.network.bottleneck == "drae"
-        return dense or self.method in ("ganomaly", "padim")
+        """Whether pictures of data.image_size only can be judged."""
+        return self.dense or self.method == "padim" or self.features.fused
 
 
 SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
@@ -211,7 +215,7 @@ def _cross_check(config: Config) -> Config:
         return config
     if data.crop and (data.crop[0] > data.image_size[0] or data.crop[1] > data.image_size[1]):
         raise InputError(f"data.crop = {list(data.crop)} is larger than data.image_size = {list(data.image_size)}")
-    if data.crop and config.one_size:
+    if data.crop and config.dense:
         what = "network.bottleneck: drae" if config.method == "grdnet" else f"method: {config.method}"
         raise InputError(f"data.crop does not go with {what}, a dense layer, which takes one size only")
     for key in ("adversarial", "segmentation"):
@@ -229,6 +233,8 @@ def _cross_check(config: Config) -> Config:
     if train.monitor.endswith("segmentation") and (config.method == "ganomaly" or not config.loss.segmentation):
         what = "method: ganomaly" if config.method == "ganomaly" else "loss.segmentation: 0"
         raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
+    if config.features.fused and not data.held_out:
+        raise InputError("features.fused: true needs data.held_out > 0: it is calibrated on good pictures held out")
     if config.data.add_repeat > 1 and not config.data.add_good:
         raise InputError(f"data.add_repeat = {config.data.add_repeat}: there are no added pictures to repeat; --add-good "
                          "DIR, or data.add_good, names their folder")
@@ -242,13 +248,15 @@ def _cross_check(config: Config) -> Config:
 
 def _refuse_unread(config: Config) -> None:
     """InputError for a key that the method does not read and that is set to anything but its default."""
-    read = READ[config.method]
+    read, what = dict(READ[config.method]), f"method: {config.method}"
+    if config.method == "grdnet" and not config.features.fused:
+        read["features"], what = ("fused",), what + " without features.fused"
     for section, kind in SECTIONS.items():
         keys = read.get(section, ())
         for key, value in getattr(config, section):
             if keys is not None and key not in keys and value != kind.model_fields[key].default:
-                raise InputError(f"{section}.{key} = {_plain(value)} does not go with method: {config.method}, which "
-                                 "does not read it")
+                raise InputError(f"{section}.{key} = {_plain(value)} does not go with {what}, which does not "
+                                 "read it")
 
 
 def _stride(config: Config) -> Tuple[int, str]:
@@ -261,8 +269,11 @@ def _stride(config: Config) -> Tuple[int, str]:
     if config.method == "draem":
         levels = max(len(network.widths), len(network.segmenter_widths or ())) - 1
         return 2 ** levels, "2 to the number of network.widths or segmenter_widths, less one"
-    return config.trained_network.total_stride, ("the total stride of network.widths, discriminator_widths and "
-                                                 "segmenter_widths")
+    strides = {config.trained_network.total_stride: "the total stride of network.widths, discriminator_widths and "
+               "segmenter_widths"}
+    if config.features.fused:
+        strides.setdefault(max(config.features.strides), "the largest of features.strides")
+    return max(strides.items())
 
 
 # docs/configuration.md ------------------------------------------------------------------------------------------------

@@ -176,7 +176,9 @@ class Loss(Section):
 
 
 class Features(Section):
-    """What `method: padim` and `patchcore` see with, and what they keep of it. See baselines/."""
+    """What `method: padim` and `patchcore` see with, and what they keep of it; `fused`: what GRD-Net has beside it."""
+    fused: StrictBool = option(
+        False, "GRD-Net: after the steps PaDiM is fitted on the same pictures, and the two judge together")
     backbone: choice(*BACKBONES) = option("efficientnet_lite0", "network trained on ImageNet; others need `weights`")
     weights: Optional[str] = option(
         None, "its file; `imagenet`: Keras downloads it (not for efficientnet_lite0); null: the installed package")
@@ -254,7 +256,8 @@ _FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "smoothing")
 READ = {
-    "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None},
+    "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None,
+               "features": ("fused", *_BOTH, "ridge", "channels")},  # the others where `fused` is true
     "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},

@@ -46,6 +46,7 @@ class FeatureDetector(keras.Model):
 
     score_pool = 1      # the score is the maximum of the map itself; None: it is not taken of the map
     one_size = False    # whether it takes pictures of `image_size` only
+    reconstructs = False
 
     def __init__(self, features, image_size: Tuple[int, int], channels: int, arrays, smoothing=4.0, name=None):
         super().__init__(name=name, dtype="float32")

@@ -153,6 +153,7 @@ def picture_size(arguments, config):
     size = tuple(int(part) for part in parts)
     if size != config.data.image_size and config.one_size:
         what = "a network with the dense bottleneck (drae)" if config.method == "grdnet" else f"method: {config.method}"
+        what = "features.fused" if config.features.fused else what
         raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "
                          f"{','.join(map(str, config.data.image_size))} only")
     try:

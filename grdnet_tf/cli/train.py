@@ -121,7 +121,7 @@ def resume_config(arguments):
     if config.train.schedule == "cosine" and not config.train.cosine_epochs:
         config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
-        if key not in CHANGEABLE and not key.startswith("station."):
+        if key not in CHANGEABLE and not key.startswith(("station.", "features.")):
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
             raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
     return with_the_schedule_of(stored, absolute(config)).model_copy(update={"station": stored.station})

@@ -39,6 +39,7 @@ class SteppedModel(KerasModel):
     FIGURES = ("loss", "generator")  # of `figures`
     training_only = {}  # what `architecture` is changed to for inference alone, batch normalisation folded
     trackers = None
+    reconstructs = True  # whether its Detection has a reconstruction
 
     def forward(self, batch, training):
         """One pass: ({term: float32 scalar}, logits (B, H, W, 1) of the anomaly map, or None)."""

@@ -5,6 +5,7 @@
 """
 import numpy as np
 
+from ..baselines.fused import Fused
 from ..compat import all_layers, keras
 from ..model.layers import ConvBlock
 from ..model.stepped import SteppedModel
@@ -16,6 +17,8 @@ def inference_half(model, image_size=None):
     `image_size` (H, W), default that of `model`: the size that the new model is for (not where `one_size`).
     What is fitted in one pass has no other half; it is made for that size, where it is another.
     """
+    if isinstance(model, Fused):
+        return Fused(inference_half(model.grdnet), model.padim)
     if not isinstance(model, SteppedModel):
         return model if image_size in (None, model.image_size) else model.resized(image_size)
     size = tuple(image_size or model.image_size)
@@ -36,6 +39,8 @@ def parameters(model) -> int:
 
 
 def _parts(model):
+    if isinstance(model, Fused):
+        return (*_parts(model.grdnet), model.padim)
     return model.inference_parts() if isinstance(model, SteppedModel) else (model,)
 
 

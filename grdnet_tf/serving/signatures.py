@@ -33,7 +33,6 @@ from ..data.decoding import decode_or_nan, region_or_nan
 from ..data.files import MAX_PIXELS
 from ..evaluation.thresholds import Limits
 from ..model.scoring import anomaly_score
-from ..model.stepped import SteppedModel
 from ..report.pictures import IMAGE_SHARE, jet
 from . import found_regions
 from .names import DEFAULT, TENSORS
@@ -156,7 +155,7 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         "serve_bytes_map": Signature(serve_bytes_map, (image_bytes,)),
         "serve_regions": Signature(serve_regions, (image_bytes,)),
     }
-    if isinstance(model, SteppedModel):
+    if model.reconstructs:
         found["serve_reconstruction"] = Signature(serve_reconstruction, (images,))
     for batch in batch_sizes:
         found[f"static_b{batch}"] = Signature(lambda images: mapped(detect(images)),

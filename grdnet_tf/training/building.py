@@ -15,7 +15,7 @@ from ..model.stepped import SteppedModel
 from ..model.weights import restore_networks, restore_training
 from ..options import FITTED
 from ..storage import read_arrays
-from . import fitted, origin
+from . import fitted, fusing, origin
 from .run_folder import read_config, weights
 
 keras = tf.keras
@@ -24,7 +24,7 @@ keras = tf.keras
 class Run(NamedTuple):
     """A trained run: its resolved configuration and its model with the best weights."""
     config: Config
-    model: SteppedModel  # or what is fitted in one pass
+    model: SteppedModel  # or what is fitted in one pass, or both of `features.fused`
 
 
 def build_model(config) -> SteppedModel:
@@ -48,11 +48,16 @@ def load_run(folder: str, epoch: Optional[int] = None) -> Run:
     """
     config, path = read_config(folder), weights(folder, epoch)
     if config.method in FITTED:
-        return Run(config, fitted.load(config, path))
-    arrays, _ = read_arrays(path)
+        return Run(config, fitted.load(config, path)[0])
+    model = trained_model(config, path)
+    return Run(config, fusing.load(config, model, folder) if config.features.fused else model)
+
+
+def trained_model(config, path: str) -> SteppedModel:
+    """The model of what is trained by steps, with the weights in the file `path`."""
     model = build_model(config)
-    restore_networks(model, arrays, path)
-    return Run(config, model)
+    restore_networks(model, read_arrays(path)[0], path)
+    return model
 
 
 def set_up(config):

@@ -12,7 +12,7 @@ from ..data.record import Records
 from ..errors import InputError, TrainingStopped
 from ..model.weights import network_arrays
 from ..storage import fingerprint, write_json
-from . import building, callbacks, fitted, recorded, resume, run_folder
+from . import building, callbacks, fitted, fusing, recorded, resume, run_folder
 from .signals import Signals
 
 keras = tf.keras
@@ -37,6 +37,8 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
     Raises: signals.Interrupted after a signal, with a checkpoint of the last step.
     """
     own = run_folder.worker_folder(folder, config)
+    if config.features.fused:
+        fitted.build_features(config)  # not after hours that its weights are missing
     strategy = building.set_up(config)
     with strategy.scope():
         model = building.build_model(config)
@@ -59,7 +61,10 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
         if best.value is None:
             raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is "
                                   "the best")
-        write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
+    found = summary(model, config, data, parts, steps)
+    if config.features.fused:
+        fusing.complete(config, data, own, building.trained_model(config, run_folder.weights(own)))
+    write_json(os.path.join(own, run_folder.SUMMARY), found)
     if keeper.finished:
         logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
                     "train.early_stopping goes on", best.wait, config.train.monitor)

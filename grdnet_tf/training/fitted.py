@@ -35,14 +35,14 @@ def run(config, data, folder: str, go_on: bool) -> int:
     elif os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
         logger.info("%s: nothing is left to do", folder)
         return 0
-    batches = _Batches(data.train, config, data.channels)
+    batches = Batches(data.train, config, data.channels)
     try:
-        arrays = _fit(config, features, batches)
+        arrays = fit(config, features, batches)
     except InputError as error:
         raise InputError(f"{config.data.root}: {error}") from None
     fitted_in = time.monotonic() - started
-    model = _detector(config, features, arrays, data.channels)
-    model.set_scale(_Batches(data.held_out, config, data.channels))
+    model = detector(config, features, arrays, data.channels)
+    model.set_scale(Batches(data.held_out, config, data.channels))
     write_arrays(os.path.join(folder, run_folder.BEST), model.fitted.arrays(),
                  {"method": config.method, "backbone": config.features.backbone, "backbone_sha256": features.digest()})
     write_json(os.path.join(folder, run_folder.SUMMARY), {
@@ -56,17 +56,17 @@ def run(config, data, folder: str, go_on: bool) -> int:
 
 
 def load(config, path: str):
-    """The detector whose arrays are in `path`. InputError if they are damaged, or of another method or backbone."""
+    """(detector, state) of the file `path`. InputError if it is damaged, or of another method or backbone."""
     arrays, state = read_arrays(path)
-    features = build_features(config)
-    if state.get("method") != config.method:
-        raise InputError(f"{path}: fitted by {state.get('method')}, the configuration says {config.method}")
+    features, method = build_features(config), "padim" if config.features.fused else config.method
+    if state.get("method") != method:
+        raise InputError(f"{path}: fitted by {state.get('method')}, the configuration says {method}")
     if state.get("backbone_sha256") != features.digest():
         raise InputError(f"{path}: fitted with another backbone ({state.get('backbone')}, or other weights of it)")
     try:
-        model = _detector(config, features, arrays, int(config.data.channels))
+        model = detector(config, features, arrays, int(config.data.channels))
         model(tf.zeros((1, *config.data.image_size, int(config.data.channels))))  # what is missing shows in use
-        return model
+        return model, state
     except (AttributeError, ValueError, IndexError, tf.errors.OpError) as error:
         raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
 
@@ -76,20 +76,21 @@ def build_features(config) -> Features:
     return Features(f.backbone, f.strides, f.weights, f.neighbourhood if config.method == "patchcore" else 1)
 
 
-def _fit(config, features, batches):
+def fit(config, features, batches):
+    """The arrays of the configuration's detector; of `features.fused` PaDiM's."""
     f, seed = config.features, config.train.seed
-    if config.method == "padim":
+    if config.method != "patchcore":
         return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, seed=seed)
     return patchcore.fit(features, batches, share=f.coreset, candidates=f.candidates, projection=f.projection,
                          neighbours=f.neighbours, seed=seed, progress=Progress("vectors of the bank"))
 
 
-def _detector(config, features, arrays, channels):
-    kind = {"padim": padim.PaDiM, "patchcore": patchcore.PatchCore}[config.method]
+def detector(config, features, arrays, channels):
+    kind = patchcore.PatchCore if config.method == "patchcore" else padim.PaDiM
     return kind(features, config.data.image_size, channels, arrays, config.features.smoothing)
 
 
-class _Batches:
+class Batches:
     """All pictures once, in order, with the progress shown; `seconds` is how long whoever asked for them took."""
 
     def __init__(self, records, config, channels):

@@ -1,6 +1,6 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
-    RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz
+    RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  best/padim.npz
         epochs/000010.npz  summary.json  station.yaml  calibration.json  evaluation/
 """
 import contextlib
@@ -26,6 +26,7 @@ from ..storage import read_json, write_json, write_text
 from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
+PADIM = os.path.join("best", "padim.npz")  # of features.fused
 ENVIRONMENT, LOCK, LEFTOVER, STATION = "environment.json", "lock", ".tmp", "station.yaml"
 
 

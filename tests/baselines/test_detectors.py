@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from mean_features import CELL, Means, batches
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist, mahalanobis
 from sklearn.covariance import EmpiricalCovariance
@@ -11,16 +12,7 @@ from grdnet_tf.baselines import padim, patchcore
 from grdnet_tf.baselines.detector import enlarging
 from grdnet_tf.errors import InputError
 
-CELL = 8
 RIDGE = 0.01
-
-
-class Means(tf.keras.layers.Layer):
-    """The simplest features: means over cells of 8 x 8 pixels."""
-    strides, channels = (CELL,), 3
-
-    def call(self, images):
-        return tf.nn.avg_pool2d(images, CELL, CELL, "VALID")
 
 
 class Broken(Means):
@@ -35,12 +27,6 @@ def pictures():
     mixed = rng.normal(0.5, 0.1, (40, 4, 6, 3)) @ np.array([[1, 0.5, 0.1], [0, 1, 0.3], [0, 0, 1]])
     cells = (mixed / 3).astype(np.float32)
     return cells, cells.repeat(CELL, axis=1).repeat(CELL, axis=2)
-
-
-def batches(images, roi=None, size=16):
-    roi = np.ones((*images.shape[:3], 1), np.float32) if roi is None else roi
-    return [{"image": tf.constant(images[i:i + size]), "roi": tf.constant(roi[i:i + size])}
-            for i in range(0, len(images), size)]
 
 
 def test_padim_is_the_mahalanobis_distance_of_scikit_learn(pictures):

@@ -1,0 +1,71 @@
+"""What `features.fused` adds to a run whose steps have ended: PaDiM, fitted and calibrated beside GRD-Net's best weights.
+
+RUN/best/padim.npz holds what `fitted` keeps of a PaDiM, "level" of `baselines.fused`, and which best weights and which
+section features it was made for. A run that ended before it was written is completed by `--resume`.
+"""
+import logging
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from ..baselines.fused import Fused
+from ..errors import InputError
+from ..storage import fingerprint, read_arrays, write_arrays
+from . import fitted, run_folder
+
+keras = tf.keras
+logger = logging.getLogger(__name__)
+
+
+def complete(config, data, folder: str, grdnet) -> None:
+    """Write RUN/best/padim.npz, unless the right one stands there. `grdnet`: with the best weights of the run.
+
+    Raises: InputError as of `fitted`.
+    """
+    path, made_for = os.path.join(folder, run_folder.PADIM), _made_for(config, folder)
+    if os.path.isfile(path):
+        try:
+            if made_for.items() <= read_arrays(path)[1].items():
+                return
+        except InputError as error:
+            logger.warning("%s; it is fitted again", error)
+    started, policy = time.monotonic(), keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")  # of the backbone
+    try:
+        features = fitted.build_features(config)
+        arrays = fitted.fit(config, features, fitted.Batches(list(dict.fromkeys(data.train)), config, data.channels))
+        padim = fitted.detector(config, features, {**arrays, "level": np.float32(0.5)}, data.channels)
+        held_out = fitted.Batches(data.held_out, config, data.channels)
+        padim.set_scale(held_out)
+        Fused(grdnet, padim).set_level(held_out)
+    except InputError as error:
+        raise InputError(f"{config.data.root}: {error}") from None
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    write_arrays(path, padim.fitted.arrays(), {
+        "method": "padim", "backbone": config.features.backbone, "backbone_sha256": features.digest(), **made_for})
+    logger.info("fitted PaDiM on %d pictures in %.1f s", len(set(data.train)), time.monotonic() - started)
+
+
+def load(config, grdnet, folder: str) -> Fused:
+    """The run's `grdnet`, of whatever epoch, and the PaDiM that was made beside the best weights.
+
+    Raises: InputError where that is missing, damaged or made for other weights.
+    """
+    path = os.path.join(folder, run_folder.PADIM)
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: missing: features.fused is true, but the run has not ended; train --resume completes it")
+    padim, state = fitted.load(config, path)
+    if not hasattr(padim.fitted, "level"):
+        raise InputError(f"{path}: damaged (no level)")
+    if not _made_for(config, folder).items() <= state.items():
+        raise InputError(f"{path}: made for other weights than the best ones now: the run goes on, or has stopped on its "
+                         "way; train --resume completes it")
+    return Fused(grdnet, padim)
+
+
+def _made_for(config, folder):
+    weights = read_arrays(run_folder.weights(folder))[0]
+    return {"weights_sha256": fingerprint(weights), "features": config.features.model_dump(mode="json")}
