@@ -1,0 +1,179 @@
+"""features.fused through the commands: train, a run ended between steps and fit, evaluate, export, what is refused."""
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from grdnet_tf import config as configuration
+from grdnet_tf.baselines import features
+from grdnet_tf.cli import evaluate, export, train
+from grdnet_tf.serving.selftest import Session
+from grdnet_tf.storage import read_arrays, write_arrays
+from grdnet_tf.training import fusing
+from grdnet_tf.training.building import load_run
+
+SETS = {"data.image_size": "[64,64]", "data.crop": "[32,32]", "data.held_out": "0.25", "train.batch_size": "4",
+        "train.epochs": "2", "train.steps_per_epoch": "2", "train.image_every": "0", "train.keep_epochs": "[1]",
+        "validation.views": "4", "network.widths": "[4,8]", "network.stem": "0", "network.latent": "4",
+        "network.blocks": "1", "network.segmenter_widths": "[4,8]", "network.score_pool": "5", "loss.adversarial": "0",
+        "loss.encoder": "0"}
+SMALL = [word for key, value in SETS.items() for word in ("--set", f"{key}={value}")]
+FUSED = ["--set", "features.fused=true"]
+
+
+@pytest.fixture(scope="module")
+def run(small_demo, tmp_path_factory):
+    """A finished run of two epochs of two steps."""
+    folder = str(tmp_path_factory.mktemp("fused") / "run")
+    assert train.main(["--data", small_demo, "--run", folder, *SMALL, *FUSED]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return shutil.copytree(run, str(tmp_path / "copy"))
+
+
+def one_line(capsys):
+    text = capsys.readouterr().err
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in text, text
+    return errors[0]
+
+
+def padim(folder):
+    return os.path.join(folder, "best", "padim.npz")
+
+
+def test_evaluate_with_thresholds_and_roi_and_of_an_epoch(run, capsys):
+    assert evaluate.main(["--run", run, "--pictures", "1"]) == 0
+    assert "inside the ROI" in capsys.readouterr().out
+    with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
+        report = json.load(stream)
+    assert report["map"] == "PaDiM's odds times 1 + GRD-Net's, both over those of the worst good part"
+    assert 0.3 < report["thresholds"]["image_roi"]["value"] < 1
+    assert evaluate.main(["--run", run, "--epoch", "1", "--pictures", "0", "--out", run + "-1"]) == 0
+
+
+def test_a_run_ended_between_steps_and_fit_is_completed(run, copy, capsys):
+    """As killed there: neither the fitted file nor the summary stand. The rest is what an unbroken run has."""
+    os.remove(padim(copy))
+    os.remove(os.path.join(copy, "summary.json"))
+    assert evaluate.main(["--run", copy]) == 2
+    assert "padim.npz: missing: features.fused is true" in one_line(capsys)
+    assert train.main(["--run", copy, "--resume"]) == 0
+    whole, again = read_arrays(padim(run)), read_arrays(padim(copy))
+    assert again[1] == whole[1] and set(again[0]) == set(whole[0])
+    for name, array in whole[0].items():
+        np.testing.assert_allclose(again[0][name], array, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert os.path.isfile(os.path.join(copy, "summary.json"))
+    before = os.stat(padim(copy)).st_mtime_ns
+    assert train.main(["--run", copy, "--resume"]) == 0  # nothing is left to do
+    assert os.stat(padim(copy)).st_mtime_ns == before
+
+
+def test_a_run_that_goes_on_is_fused_with_its_new_best_weights_and_another_ridge(copy, capsys):
+    before = read_arrays(padim(copy))[1]
+    assert train.main(["--run", copy, "--resume", "--epochs", "3", "--set", "features.ridge=0.1"]) == 0
+    after = read_arrays(padim(copy))[1]
+    assert after["features"]["ridge"] == 0.1 and after["backbone_sha256"] == before["backbone_sha256"]
+    assert load_run(copy).config.features.ridge == 0.1
+    path = os.path.join(copy, "best", "weights.npz")
+    arrays, state = read_arrays(path)
+    write_arrays(path, {name: array + 1e-3 for name, array in arrays.items()}, state)  # as while it goes on
+    assert evaluate.main(["--run", copy]) == 2
+    assert "made for other weights than the best ones now" in one_line(capsys)
+
+
+def test_a_plain_run_becomes_a_fused_one_without_training_and_back(copy):
+    assert train.main(["--run", copy, "--resume", "--set", "features.fused=false"]) == 0
+    assert type(load_run(copy).model).__name__ == "GRDNet"
+    os.remove(padim(copy))
+    assert train.main(["--run", copy, "--resume", *FUSED]) == 0
+    assert type(load_run(copy).model).__name__ == "Fused"
+
+
+def test_a_damaged_file_is_one_line_and_fitted_again(copy, capsys):
+    arrays, state = read_arrays(padim(copy))
+    for change, words in (({"backbone_sha256": "0" * 64}, "another backbone"), ({"method": "patchcore"}, "fitted by")):
+        write_arrays(padim(copy), arrays, {**state, **change})
+        assert evaluate.main(["--run", copy]) == 2
+        assert words in one_line(capsys)
+    for gone in ("level", "mean"):
+        write_arrays(padim(copy), {name: array for name, array in arrays.items() if name != gone}, state)
+        assert evaluate.main(["--run", copy]) == 2
+        assert "padim.npz: damaged" in one_line(capsys)
+    with open(padim(copy), "r+b") as stream:
+        stream.truncate(1000)
+    assert evaluate.main(["--run", copy]) == 2
+    assert "padim.npz: damaged" in one_line(capsys)
+    assert train.main(["--run", copy, "--resume"]) == 0
+    assert float(load_run(copy).model.fitted.level.numpy()) == pytest.approx(float(arrays["level"]), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_another_run_begins_with_its_weights(run, small_demo, tmp_path):
+    child = str(tmp_path / "child")
+    assert train.main(["--from", run, "--data", small_demo, "--run", child, "--epochs", "1"]) == 0
+    assert os.path.isfile(padim(child))
+
+
+def test_without_the_backbone_nothing_is_trained(small_demo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(features, "PACKAGE", "no_such_package")
+    folder = str(tmp_path / "run")
+    assert train.main(["--data", small_demo, "--run", folder, *SMALL, *FUSED]) == 2
+    assert "pip install '.[features]'" in one_line(capsys) and not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--set", "features.ridge=0.5"], "features.ridge = 0.5 does not go with method: grdnet without features.fused"),
+    ([*FUSED, "--set", "features.coreset=0.5"], "features.coreset = 0.5 does not go with method: grdnet"),
+    ([*FUSED, "--set", "data.held_out=0", "--set", "train.monitor=loss"], "features.fused: true needs data.held_out > 0"),
+    ([*FUSED, "--set", "data.image_size=[72,64]", "--set", "data.crop=null"],
+     "72 is not divisible by 16, the largest of features.strides"),
+    (["--data", "nowhere", "--set", "method=padim", *FUSED], "features.fused = True does not go with method: padim")])
+def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
+    assert train.main(["--print-config", *(SMALL if "method=padim" not in words else []), *words]) == 2
+    assert said in one_line(capsys)
+
+
+def test_the_shipped_configuration_is_that_of_cpu_and_the_key():
+    both = configuration.load_config("cpu-features"), configuration.load_config("cpu")
+    assert configuration.differences(*both) == {"features.fused": (True, False)}
+
+
+def test_tiles_and_other_sizes_are_refused(run, tmp_path, capsys):
+    assert evaluate.main(["--run", run, "--tiles", "32,8"]) == 2
+    assert "grdnet_padim takes pictures of 64 x 64 only" in one_line(capsys)
+    assert export.main(["--run", run, "--out", str(tmp_path), "--image-size", "64,96"]) == 2
+    assert "features.fused takes pictures of 64,64 only" in one_line(capsys)
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("exported"))
+    assert export.main(["--run", run, "--out", out, "--name", "part", "--batch-sizes", "1"]) == 0
+    return os.path.join(out, "part", "1")
+
+
+@pytest.mark.slow
+def test_an_export_answers_as_the_run_and_holds_the_backbone(run, exported):
+    rng = np.random.default_rng(0)
+    images, roi = rng.random((3, 64, 64, 3), np.float32), np.ones((3, 64, 64, 1), np.float32)
+    roi[:, :20] = 0
+    model = load_run(run).model
+    with Session(exported) as session:
+        for name, inputs in (("serve_roi", {"images": images, "roi": roi}), ("serving_default", {"images": images})):
+            found, expected = session.run(name, **inputs), model(**inputs)
+            np.testing.assert_allclose(found["anomaly_map"], expected.anomaly_map, atol=1e-4)
+            np.testing.assert_allclose(found["score"], expected.score, atol=1e-4)
+        found = session.run("serve_reconstruction", images=images)
+        np.testing.assert_allclose(found["reconstruction"], model(images).reconstruction, atol=1e-4)
+    with open(os.path.join(exported, "manifest.json"), encoding="utf-8") as stream:
+        manifest = json.load(stream)
+    networks = sum(array.size for array in read_arrays(os.path.join(run, "best", "weights.npz"))[0].values())
+    fitted = sum(array.size for array in read_arrays(padim(run))[0].values())
+    # EfficientNet-Lite0 up to stride 16, batch normalisation folded: 692,688 numbers.
+    assert fitted + 692_688 < manifest["parameters"] < networks + fitted + 692_688
