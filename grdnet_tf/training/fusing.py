@@ -1,4 +1,4 @@
-"""What `features.fused` adds to a run whose steps have ended: PaDiM, fitted and calibrated beside GRD-Net's best weights.
+"""What `features.fused` adds to a run whose steps have ended: PaDiM, fitted and calibrated beside the best weights.
 
 RUN/best/padim.npz holds what `fitted` keeps of a PaDiM, "level" of `baselines.fused`, and which best weights and which
 section features it was made for. A run that ended before it was written is completed by `--resume`.
@@ -56,13 +56,14 @@ def load(config, grdnet, folder: str) -> Fused:
     """
     path = os.path.join(folder, run_folder.PADIM)
     if not os.path.isfile(path):
-        raise InputError(f"{path}: missing: features.fused is true, but the run has not ended; train --resume completes it")
+        raise InputError(f"{path}: missing: features.fused is true, but the run has not ended; train --resume completes "
+                         "it")
     padim, state = fitted.load(config, path)
     if not hasattr(padim.fitted, "level"):
         raise InputError(f"{path}: damaged (no level)")
     if not _made_for(config, folder).items() <= state.items():
-        raise InputError(f"{path}: made for other weights than the best ones now: the run goes on, or has stopped on its "
-                         "way; train --resume completes it")
+        raise InputError(f"{path}: made for other weights than the best ones now: the run goes on, or has stopped on "
+                         "its way; train --resume completes it")
     return Fused(grdnet, padim)
 
 

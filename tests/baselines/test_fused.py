@@ -44,7 +44,7 @@ def test_the_map_multiplies_the_odds_over_those_of_the_worst_good_part(model, go
     level = model.grdnet(good[12:]).score.numpy().max()
     assert float(model.fitted.level.numpy()) == pytest.approx(level, rel=1e-4) and 0.01 < level < 0.99
     one, other = (part.anomaly_map.numpy().astype(np.float64) for part in (network, features))
-    total = other / (1 - other) * (1 + one / (1 - one) / (level / (1 - level)))
+    total = other / (1 - other) * (1 + one / (1 - one) / (3 * level / (1 - level)))
     np.testing.assert_allclose(found.anomaly_map, total / (1 + total), atol=1e-4)
     inside = uniform_filter(np.ones((SIZE, SIZE)), 5, mode="constant")  # the share of a window that lies in the picture
     pooled = [uniform_filter(each, 5, mode="constant") / inside for each in (total / (1 + total))[..., 0]]

@@ -11,7 +11,6 @@ from grdnet_tf.baselines import features
 from grdnet_tf.cli import evaluate, export, train
 from grdnet_tf.serving.selftest import Session
 from grdnet_tf.storage import read_arrays, write_arrays
-from grdnet_tf.training import fusing
 from grdnet_tf.training.building import load_run
 
 SETS = {"data.image_size": "[64,64]", "data.crop": "[32,32]", "data.held_out": "0.25", "train.batch_size": "4",
@@ -52,7 +51,7 @@ def test_evaluate_with_thresholds_and_roi_and_of_an_epoch(run, capsys):
     assert "inside the ROI" in capsys.readouterr().out
     with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
         report = json.load(stream)
-    assert report["map"] == "PaDiM's odds times 1 + GRD-Net's, both over those of the worst good part"
+    assert report["map"] == "PaDiM's odds times 1 + GRD-Net's / 3, both over those of the worst good part"
     assert 0.3 < report["thresholds"]["image_roi"]["value"] < 1
     assert evaluate.main(["--run", run, "--epoch", "1", "--pictures", "0", "--out", run + "-1"]) == 0
 
@@ -130,7 +129,7 @@ def test_without_the_backbone_nothing_is_trained(small_demo, tmp_path, capsys, m
 @pytest.mark.parametrize("words, said", [
     (["--set", "features.ridge=0.5"], "features.ridge = 0.5 does not go with method: grdnet without features.fused"),
     ([*FUSED, "--set", "features.coreset=0.5"], "features.coreset = 0.5 does not go with method: grdnet"),
-    ([*FUSED, "--set", "data.held_out=0", "--set", "train.monitor=loss"], "features.fused: true needs data.held_out > 0"),
+    ([*FUSED, "--set", "data.held_out=0", "--set", "train.monitor=loss"], "features.fused: true needs data.held_out"),
     ([*FUSED, "--set", "data.image_size=[72,64]", "--set", "data.crop=null"],
      "72 is not divisible by 16, the largest of features.strides"),
     (["--data", "nowhere", "--set", "method=padim", *FUSED], "features.fused = True does not go with method: padim")])
