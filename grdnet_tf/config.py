@@ -43,14 +43,10 @@ class Config(Section):
         return self.network.replace(**off)
 
     @property
-    def dense(self) -> bool:
-        """Whether a network has a dense layer: it knows pictures of data.image_size only, in training too."""
-        return self.method == "ganomaly" or self.method == "grdnet" and self.network.bottleneck == "drae"
-
-    @property
     def one_size(self) -> bool:
-        """Whether pictures of data.image_size only can be judged."""
-        return self.dense or self.method == "padim" or self.features.fused
+        """Whether the method knows pictures of data.image_size only; with `features.fused`, what is trained by steps."""
+        dense = self.method == "grdnet" and self.network.bottleneck == "drae"
+        return dense or self.method in ("ganomaly", "padim")
 
 
 SECTIONS = {name: field.default_factory for name, field in Config.model_fields.items() if name != "method"}
@@ -215,7 +211,7 @@ def _cross_check(config: Config) -> Config:
         return config
     if data.crop and (data.crop[0] > data.image_size[0] or data.crop[1] > data.image_size[1]):
         raise InputError(f"data.crop = {list(data.crop)} is larger than data.image_size = {list(data.image_size)}")
-    if data.crop and config.dense:
+    if data.crop and config.one_size:
         what = "network.bottleneck: drae" if config.method == "grdnet" else f"method: {config.method}"
         raise InputError(f"data.crop does not go with {what}, a dense layer, which takes one size only")
     for key in ("adversarial", "segmentation"):
@@ -248,32 +244,26 @@ def _cross_check(config: Config) -> Config:
 
 def _refuse_unread(config: Config) -> None:
     """InputError for a key that the method does not read and that is set to anything but its default."""
-    read, what = dict(READ[config.method]), f"method: {config.method}"
-    if config.method == "grdnet" and not config.features.fused:
-        read["features"], what = ("fused",), what + " without features.fused"
+    read = READ["fused" if config.features.fused and config.method == "grdnet" else config.method]
     for section, kind in SECTIONS.items():
         keys = read.get(section, ())
         for key, value in getattr(config, section):
             if keys is not None and key not in keys and value != kind.model_fields[key].default:
-                raise InputError(f"{section}.{key} = {_plain(value)} does not go with {what}, which does not "
-                                 "read it")
+                raise InputError(f"{section}.{key} = {_plain(value)} does not go with method: {config.method}, which "
+                                 "does not read it")
 
 
 def _stride(config: Config) -> Tuple[int, str]:
     """What both sides of a picture to train on must be divisible by, and what that is, in words."""
-    network = config.network
-    if config.method in FITTED:
-        return max(config.features.strides), "the largest of features.strides"
+    network, own, features = config.network, config.trained_network.total_stride, max(config.features.strides)
+    if config.method in FITTED or config.features.fused and features > own:
+        return features, "the largest of features.strides"
     if config.method == "ganomaly":
         return 2 ** len(network.widths), "2 to the number of network.widths"
     if config.method == "draem":
         levels = max(len(network.widths), len(network.segmenter_widths or ())) - 1
         return 2 ** levels, "2 to the number of network.widths or segmenter_widths, less one"
-    strides = {config.trained_network.total_stride: "the total stride of network.widths, discriminator_widths and "
-               "segmenter_widths"}
-    if config.features.fused:
-        strides.setdefault(max(config.features.strides), "the largest of features.strides")
-    return max(strides.items())
+    return own, "the total stride of network.widths, discriminator_widths and segmenter_widths"
 
 
 # docs/configuration.md ------------------------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "smoothing")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None,
-               "features": ("fused", *_BOTH, "ridge", "channels")},  # the others where `fused` is true
+               "features": ("fused",)},
     "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
@@ -273,3 +273,4 @@ for _sections in READ.values():
 FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
 for _method in set(METHODS) - set(FITTED):
     READ[_method]["origin"] = None
+READ["fused"] = {**READ["grdnet"], "features": ("fused", *READ["padim"]["features"])}  # grdnet with `features.fused`

@@ -151,7 +151,7 @@ def picture_size(arguments, config):
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"--image-size {arguments.image_size}: expected H,W in pixels")
     size = tuple(int(part) for part in parts)
-    if size != config.data.image_size and config.one_size:
+    if size != config.data.image_size and (config.one_size or config.features.fused):
         what = "a network with the dense bottleneck (drae)" if config.method == "grdnet" else f"method: {config.method}"
         what = "features.fused" if config.features.fused else what
         raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "

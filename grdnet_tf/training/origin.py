@@ -33,7 +33,7 @@ def check(config) -> None:
     for key, (ours, theirs) in configuration.differences(config, parent).items():
         part, _, name = key.partition(".")
         trained = key in ("loss.adversarial", "loss.encoder", "loss.segmentation") and bool(ours) != bool(theirs)
-        size = key == "data.image_size" and config.dense
+        size = key == "data.image_size" and config.one_size
         if key in ("method", "data.channels") or part == "network" or trained or size:
             raise InputError(f"--from: {key} = {ours}, but {config.origin.parent} has {theirs}: another architecture")
     if config.origin.updates and config.train.schedule != parent.train.schedule:

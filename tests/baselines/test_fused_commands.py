@@ -127,12 +127,12 @@ def test_without_the_backbone_nothing_is_trained(small_demo, tmp_path, capsys, m
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--set", "features.ridge=0.5"], "features.ridge = 0.5 does not go with method: grdnet without features.fused"),
+    (["--set", "features.ridge=0.5"], "features.ridge = 0.5 does not go with method: grdnet, which"),
     ([*FUSED, "--set", "features.coreset=0.5"], "features.coreset = 0.5 does not go with method: grdnet"),
     ([*FUSED, "--set", "data.held_out=0", "--set", "train.monitor=loss"], "features.fused: true needs data.held_out"),
     ([*FUSED, "--set", "data.image_size=[72,64]", "--set", "data.crop=null"],
      "72 is not divisible by 16, the largest of features.strides"),
-    (["--data", "nowhere", "--set", "method=padim", *FUSED], "features.fused = True does not go with method: padim")])
+    (["--data", "nowhere", "--set", "method=padim", *FUSED], "features.fused = true does not go with method: padim")])
 def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
     assert train.main(["--print-config", *(SMALL if "method=padim" not in words else []), *words]) == 2
     assert said in one_line(capsys)
