@@ -1,10 +1,10 @@
 """GRD-Net and PaDiM judging together: two that err differently, features with colours, a reconstruction with imprints.
 
     odds = map / (1 - map), over those of the worst held-out good part: 1 where a detector is as sure as it was wrongly
-    fused odds = b (1 + a / 3),  a: GRD-Net's odds, b: PaDiM's,    fused map = fused odds / (1 + fused odds)
+    fused odds = b max(1, a),  a: GRD-Net's odds, b: PaDiM's,    fused map = fused odds / (1 + fused odds)
 
-PaDiM's map never falls to nothing, so that GRD-Net alone can raise it anywhere. It adds little until it is thrice as sure
-as on the held-out parts, which are few: one that is poor spoils less of PaDiM's order than in a sum or a maximum.
+GRD-Net speaks where it is surer than it ever was of a good part, and raises what PaDiM's map has there, which is never
+nothing; elsewhere PaDiM's order stays. In a sum or a maximum of the odds the errors of the poorer one come through.
 """
 import tensorflow as tf
 
@@ -14,7 +14,6 @@ from ..model.stepped import Detection
 
 keras = tf.keras
 
-MARGIN = 3.0
 SMALLEST = 1e-6  # of 1 - map: the map of a network that is sure is 1 in float32
 
 
@@ -31,7 +30,7 @@ class Fused(keras.Model):
     """
 
     one_size, reconstructs = True, True
-    map_note = "PaDiM's odds times 1 + GRD-Net's / 3, both over those of the worst good part"
+    map_note = "PaDiM's odds, times GRD-Net's where those are above those of the worst good part"
 
     def __init__(self, grdnet, padim, name="grdnet_padim"):
         super().__init__(name=name, dtype="float32")
@@ -52,7 +51,7 @@ class Fused(keras.Model):
         images = inputs.pictures(images, self.channels)
         found = self.grdnet(images, roi=roi)
         level = tf.maximum(odds(tf.convert_to_tensor(self.fitted.level)), SMALLEST)  # an empty map has none
-        together = odds(self.padim(images, roi=roi).anomaly_map) * (1.0 + odds(found.anomaly_map) / (MARGIN * level))
+        together = odds(self.padim(images, roi=roi).anomaly_map) * tf.maximum(1.0, odds(found.anomaly_map) / level)
         anomaly_map = together / (1.0 + together)
         return Detection(found.reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 

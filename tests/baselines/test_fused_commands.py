@@ -51,7 +51,7 @@ def test_evaluate_with_thresholds_and_roi_and_of_an_epoch(run, capsys):
     assert "inside the ROI" in capsys.readouterr().out
     with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
         report = json.load(stream)
-    assert report["map"] == "PaDiM's odds times 1 + GRD-Net's / 3, both over those of the worst good part"
+    assert report["map"] == "PaDiM's odds, times GRD-Net's where those are above those of the worst good part"
     assert 0.3 < report["thresholds"]["image_roi"]["value"] < 1
     assert evaluate.main(["--run", run, "--epoch", "1", "--pictures", "0", "--out", run + "-1"]) == 0
 
