@@ -218,6 +218,11 @@ def _cross_check(config: Config) -> Config:
         widths = "discriminator_widths" if key == "adversarial" else "segmenter_widths"
         if config.method != "ganomaly" and getattr(config.loss, key) and getattr(config.network, widths) is None:
             raise InputError(f"loss.{key} needs network.{widths}; set the one to 0 or the other to widths")
+    network, loss = config.network, config.loss
+    if network.segmenter_matching and not (loss.adversarial and loss.encoder and loss.segmentation
+                                           and network.bottleneck == "crae"):
+        raise InputError("network.segmenter_matching needs loss.adversarial, loss.encoder and loss.segmentation above 0 and "
+                         "network.bottleneck: crae; set it to false to go without")
     for key, schedule in (("warmup_steps", "cosine"), ("cosine_epochs", "cosine"), ("rate_epochs", "steps")):
         if getattr(train, key) and train.schedule != schedule:
             raise InputError(f"train.{key} goes with train.schedule: {schedule}")

@@ -141,13 +141,16 @@ class Network(Section):
     segmenter_stride: one_of(1, 2) = option(1, "2: the U-Net starts and ends at half resolution")
     segmenter_difference: StrictBool = option(
         False, "show the U-Net |X - X^| besides the two pictures: it learns several times faster")
+    segmenter_matching: StrictBool = option(
+        False, "show the U-Net what eq. 2 compares, |f(X) - f(X^)| and |z - z^|, where it has their stride")
     score_pool: odd(1, 4095) = option(21, "pixels, odd: the score is the maximum of the map's average over so many")
 
     @property
     def inference_stride(self) -> int:
         """What both sides of a picture to be judged must be divisible by."""
         levels = len(self.segmenter_widths or ()) - 1 + (self.segmenter_stride == 2)
-        return 2 ** max(len(self.widths), levels)
+        judging = len(self.discriminator_widths or ()) if self.segmenter_matching else 0
+        return 2 ** max(len(self.widths), levels, judging)
 
     @property
     def total_stride(self) -> int:

@@ -47,6 +47,10 @@ class GRDNet(SteppedModel):
             **dict(n)))
         self.image_size, self.channels, self.score_pool = tuple(image_size), channels, n.score_pool
         self.difference, self.one_size = n.segmenter_difference, n.bottleneck == "drae"
+        self.matching = n.segmenter_matching and bool(n.segmenter_widths)
+        if self.matching and not (second_encoder and n.discriminator_widths and n.bottleneck == "crae"):
+            raise InputError("segmenter_matching needs the discriminator, the second encoder (loss.adversarial and "
+                             "loss.encoder above 0) and the convolutional bottleneck (crae)")
         self.precision = keras.mixed_precision.global_policy().name
         self.total_stride = n.inference_stride  # what both sides of a picture to be judged must be divisible by
         norm = dict(batch_norm=n.batch_norm, synchronized=synchronized)
@@ -60,18 +64,19 @@ class GRDNet(SteppedModel):
                                                n.pre_activation, **norm)
         self.segmenter = None
         if n.segmenter_widths:
-            self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, **norm)
+            self.strides = [2 ** (i + 1) for i in range(len(n.discriminator_widths))] + [stride] if self.matching else []
+            self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, self.strides, **norm)
         self._build_networks(max(image_size) if self.one_size else n.total_stride)
 
     def _build_networks(self, side):
         """Every weight exists after construction: one pass over the smallest picture the networks take."""
         size = self.image_size if side == max(self.image_size) else (side, side)
         blank = tf.zeros((1, *size, self.channels))
-        self.generator(blank)
-        if self.segmenter is not None:
-            self.segment(blank, blank)
+        made = self.generator(blank)
         if self.discriminator is not None:
             self.discriminator(blank)
+        if self.segmenter is not None:
+            self.segment(blank, blank, (made.latent, made.latent_hat))
         self.built = True
 
     def call(self, images, roi=None, training=False):
@@ -79,31 +84,55 @@ class GRDNet(SteppedModel):
         images = inputs.pictures(images, self.channels)
         if tf.executing_eagerly():  # a graph cannot raise
             inputs.refuse_out_of_range(inputs.out_of_range(images))
-        reconstruction = self.generator.reconstruct(images, training=training)
+        z = self.generator.encoder(images, training=training)
+        reconstruction, latents = self.generator.decoder(z, training=training), None
+        if self.matching:
+            latents = z, self.generator.encoder_hat(reconstruction, training=training)
         if self.segmenter is None:
             anomaly_map = residual(images, reconstruction)
         else:
-            anomaly_map = tf.sigmoid(self.segment(images, reconstruction, training=training))  # (B, H, W, 1)
+            logits = self.segment(images, reconstruction, latents, training=training)
+            anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
         if roi is not None:
             anomaly_map = anomaly_map * inputs.region(roi, images)
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
-    def segment(self, images, reconstruction, training=False):
-        """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2)."""
+    def segment(self, images, reconstruction, latents=None, training=False):
+        """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2).
+
+        `latents` (z, z^) are looked at with `segmenter_matching` only.
+        """
         seen = [images, reconstruction]
         if self.difference:
             seen.append(DIFFERENCE_GAIN * tf.abs(images - reconstruction))
-        return self.segmenter(tf.concat(seen, axis=-1), training=training)
+        evidence = self.matched(images, reconstruction, *latents) if self.matching else None
+        return self.segmenter(tf.concat(seen, axis=-1), evidence, training=training)
+
+    def matched(self, images, reconstruction, z, z_hat):
+        """{stride: (B, H / stride, W / stride, .)}: what eq. 2 compares: |f(X) - f(X^)| of each stage, and |z - z^|.
+
+        No gradient flows back: these networks are trained by their own losses.
+        """
+        pairs = list(zip(self.discriminator(images).stages, self.discriminator(reconstruction).stages)) + [(z, z_hat)]
+        found = {}
+        for stride, (a, b) in zip(self.strides, pairs):
+            difference = tf.stop_gradient(tf.abs(tf.cast(a, tf.float32) - tf.cast(b, tf.float32)))
+            found.setdefault(stride, []).append(difference)
+        return {stride: tf.concat(parts, axis=-1) for stride, parts in found.items()}
 
     @property
     def training_only(self):
-        without = dict(synchronized=False, second_encoder=False, discriminator_widths=None)
+        without = dict(synchronized=False)
+        if not self.matching:
+            without.update(second_encoder=False, discriminator_widths=None)
         # A norm before its convolution cannot be folded into it.
         return without if self.architecture["pre_activation"] else dict(without, batch_norm=False)
 
     def inference_parts(self):
-        parts = self.generator.encoder, self.generator.decoder, self.segmenter
-        return parts if self.segmenter is not None else parts[:2]
+        parts = [self.generator.encoder, self.generator.decoder, self.segmenter]
+        if self.matching:
+            parts += [self.generator.encoder_hat, self.discriminator]
+        return tuple(part for part in parts if part is not None)
 
     def check_objective(self, objective):
         if objective.adversarial and self.discriminator is None:
@@ -112,6 +141,9 @@ class GRDNet(SteppedModel):
             raise InputError("objective.encoder > 0 needs the second encoder: GRDNet(second_encoder=True)")
         if objective.segmentation and self.segmenter is None:
             raise InputError("objective.segmentation > 0 needs a segmenter: give GRDNet segmenter_widths")
+        if self.matching and not (objective.adversarial and objective.encoder):
+            raise InputError("segmenter_matching shows what discriminator and second encoder have learnt: "
+                             "objective.adversarial and objective.encoder must be above 0")
 
     def terms(self):
         unused = set() if self.objective.l2 else {"l2"}
@@ -138,8 +170,10 @@ class GRDNet(SteppedModel):
         terms = dict(zip(("l1", "ssim"), (losses.l1(image, fake), losses.ssim_loss(image, fake))))
         if o.l2:
             terms["l2"] = losses.l2(image, fake)
+        z_hat = None
         if o.encoder:
-            terms["encoder"] = losses.encoder(z, self.generator.encoder_hat(fake, training=training), o.encoder_norm)
+            z_hat = self.generator.encoder_hat(fake, training=training)
+            terms["encoder"] = losses.encoder(z, z_hat, o.encoder_norm)
         if o.adversarial:
             real = self.discriminator(image, training=training)
             found = self.discriminator(fake, training=training)
@@ -148,7 +182,7 @@ class GRDNet(SteppedModel):
         if not o.segmentation:  # the generator alone
             return terms, None
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
-        logits = self.segment(noisy, seen, training=training)
+        logits = self.segment(noisy, seen, (z, z_hat), training=training)
         marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
         terms["segmentation"] = marked.focal
         if "overlap" in o.roi_reading:

@@ -109,15 +109,12 @@ class Generator(keras.Model):
         z_hat = None if self.encoder_hat is None else self.encoder_hat(reconstruction, training=training)
         return Generated(z, reconstruction, z_hat)
 
-    def reconstruct(self, images, training=False):
-        """X^ = D(E1(X)), all that inference needs."""
-        return self.decoder(self.encoder(images, training=training), training=training)
-
 
 class Discrimination(NamedTuple):
-    """The feature map f(.) that feature matching compares, and one real / fake logit a picture, (B, 1)."""
+    """The feature map f(.) that feature matching compares, one real / fake logit a picture, (B, 1), and every stage."""
     features: tf.Tensor
     logits: tf.Tensor
+    stages: Tuple[tf.Tensor, ...]  # (B, H / 2, W / 2, .), (B, H / 4, W / 4, .), ...
 
 
 class Discriminator(keras.Model):
@@ -133,13 +130,14 @@ class Discriminator(keras.Model):
         self.judge = _full_precision(keras.layers.Dense, 1)
 
     def call(self, images, training=False):
-        x = images
+        x, stages = images, []
         for stage in self.stages:
             x = stage(x, training=training)
+            stages.append(x)
         if self.leave is not None:
             x = self.leave(x, training=training)
         features = tf.cast(x, tf.float32)
-        return Discrimination(features, self.judge(self.pool(features)))
+        return Discrimination(features, self.judge(self.pool(features)), tuple(stages))
 
 
 class UNet(keras.Model):
@@ -147,9 +145,13 @@ class UNet(keras.Model):
 
     Each level is two convolutions; a level goes down by max pooling and up by a transposed convolution, with a skip
     connection. `stride` 2 starts at half resolution and ends in a sub-pixel convolution: a quarter of the work.
+
+    `evidence` are the strides at which it is shown more than the pictures: a level of such a stride takes in, by a 1x1
+    convolution to half its width, what `call` is given for it.
     """
 
-    def __init__(self, widths: Sequence[int], stride=1, batch_norm=True, synchronized=False, name="segmenter"):
+    def __init__(self, widths: Sequence[int], stride=1, evidence: Sequence[int] = (), batch_norm=True,
+                 synchronized=False, name="segmenter"):
         super().__init__(name=name)
         norm = dict(batch_norm=batch_norm, synchronized=synchronized)
         # Flat lists, two blocks a level: not every Keras finds what lies in lists of tuples when it saves a model.
@@ -160,14 +162,22 @@ class UNet(keras.Model):
         self.rise = [keras.layers.Conv2DTranspose(w, 2, 2) for w in reversed(widths[:-1])]
         self.up = [ConvBlock(w, **norm) for w in reversed(widths[:-1]) for _ in range(2)]
         self.stride = stride
+        self.evidence = tuple(s for s in (stride * 2**level for level in range(len(widths))) if s in evidence)
+        self.admit = [ConvBlock(max(1, width // 2), 1, **norm) for level, width in enumerate(widths)
+                      if stride * 2**level in evidence]
         # Anomalous pixels are rare: logits start at -2, a map of 0.12, so that the first steps do not flood the map.
         self.mark = _full_precision(keras.layers.Conv2D, stride * stride, 3, padding="same",
                                     bias_initializer=keras.initializers.Constant(-2.0))
 
-    def call(self, stacked, training=False):
+    def call(self, stacked, evidence=None, training=False):
+        """`evidence`: {stride: (B, H / stride, W / stride, channels)} for each of `self.evidence`."""
         x, skips = stacked, []
         for level, (first, second) in enumerate(_pairs(self.down)):
-            x = second(first(self.pool(x) if level else x, training=training), training=training)
+            x, stride = first(self.pool(x) if level else x, training=training), self.stride * 2**level
+            if stride in self.evidence:
+                admitted = self.admit[self.evidence.index(stride)](evidence[stride], training=training)
+                x = tf.concat([x, admitted], axis=-1)
+            x = second(x, training=training)
             skips.append(x)
         for skip, rise, (first, second) in zip(reversed(skips[:-1]), self.rise, _pairs(self.up)):
             x = tf.concat([skip, rise(x)], axis=-1)
