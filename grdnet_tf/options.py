@@ -143,6 +143,8 @@ class Network(Section):
         False, "show the U-Net |X - X^| besides the two pictures: it learns several times faster")
     segmenter_matching: StrictBool = option(
         False, "show the U-Net what eq. 2 compares, |f(X) - f(X^)| and |z - z^|, where it has their stride")
+    segmenter_roi: StrictBool = option(
+        False, "show the U-Net the region of interest: in every second pass of training, and where one is given")
     score_pool: odd(1, 4095) = option(21, "pixels, odd: the score is the maximum of the map's average over so many")
 
     @property

@@ -88,6 +88,13 @@ def test_a_discriminator_that_is_not_trained_does_not_limit_the_picture():
         load_config(None, ["network.discriminator_widths=null"])
 
 
+@pytest.mark.parametrize("off", ["loss.adversarial=0", "loss.encoder=0", "loss.segmentation=0", "network.bottleneck=drae"])
+def test_what_the_segmenter_is_shown_must_be_trained(off):
+    assert load_config(None, ["network.segmenter_matching=true"]).network.segmenter_matching
+    with pytest.raises(InputError, match="network.segmenter_matching needs"):
+        load_config(None, ["network.segmenter_matching=true", off])
+
+
 def test_replace_checks_and_differences_names():
     base = load_config()
     other = replace(base, train__epochs=3)

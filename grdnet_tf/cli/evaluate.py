@@ -110,7 +110,7 @@ def run(arguments) -> int:
     scale = predictor.um_per_pixel(records, um) if um else None
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
-                              min_area=settings.min_area, um_per_pixel=scale)
+                              min_area=settings.min_area, um_per_pixel=scale, sees_roi=predictor.sees_roi)
     result.report.update(run=os.path.abspath(arguments.run), data=absolute(root), split=arguments.split,
                          roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi), at_station=plain,
                          min_area=settings.min_area, epoch=arguments.epoch,

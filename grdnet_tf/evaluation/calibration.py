@@ -46,20 +46,23 @@ class Samples(NamedTuple):
     source: str
 
 
-def collect(predict, batches, records, pool, source, least=None) -> Samples:
+def collect(predict, batches, records, pool, source, least=None, sees_roi=False) -> Samples:
     """Scores of `records`; arguments as of `measure.scan`. `source` says in words what they are."""
-    rows, histogram = [], PixelHistogram()
-    for seen in scan(predict, batches, records, pool, least):
+    rows, histogram, given = [], PixelHistogram(), PixelHistogram()
+    for seen in scan(predict, batches, records, pool, least, sees_roi):
         inside = seen.mask if seen.mask is None or seen.roi is None else seen.mask & seen.roi
         label_roi = seen.record.label if inside is None else int(inside.any())
         rows.append((seen.score, seen.record.label, seen.score_roi, label_roi))
         if seen.mask is not None:
             histogram.add(seen.anomaly_map, seen.mask, seen.roi)
+            if sees_roi:
+                given.add(seen.inside, seen.mask, seen.roi)
     score, label, score_roi, label_roi = zip(*rows)
     cells, has_roi = histogram.cells(), any(record.roi for record in records)
+    inside = given.cells() if sees_roi else cells
     return Samples(metrics.rank(score, label), metrics.rank_pixels(cells),
                    metrics.rank(score_roi, label_roi) if has_roi else None,
-                   metrics.rank_pixels(cells, inside_roi=True) if has_roi else None, source)
+                   metrics.rank_pixels(inside, inside_roi=True) if has_roi else None, source)
 
 
 def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.IMAGE_METHOD,
@@ -115,7 +118,7 @@ def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=t
     def seen(records, words, least=None):
         batches = watched(predictor.batches(records), "pictures for the thresholds", len(records),
                           lambda batch: len(batch["index"]))
-        return collect(predictor.predict, batches, records, predictor.pool, words, least)
+        return collect(predictor.predict, batches, records, predictor.pool, words, least, predictor.sees_roi)
 
     samples = {}
     for records, words in sources.values():

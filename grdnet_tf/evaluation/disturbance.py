@@ -94,7 +94,7 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
     for what, change in DISTURBANCES.items():
         batches = progress(disturbed(predictor.batches(records), change))
         scores, labels = [], []
-        for seen in measure.scan(predictor.predict, batches, records, predictor.pool, least):
+        for seen in measure.scan(predictor.predict, batches, records, predictor.pool, least, predictor.sees_roi):
             labels.append(seen.label_roi if has_roi else seen.record.label)
             scores.append(seen.score_roi if has_roi else seen.score)
         found.append(_effect(what, np.array(scores), np.array(labels), limits, found))

@@ -45,22 +45,24 @@ class Row(NamedTuple):
         return (self.score_roi if reading == "_roi" else self.score), (self.label_roi if reading else self.label)
 
 
-def summarise(rows, histograms, thresholds, has_roi, resamples=1000) -> dict:
+def summarise(rows, histograms, thresholds, has_roi, resamples=1000, given=None) -> dict:
     """The whole report as plain data.
 
     Args:
       rows: one `Row` an image.
       histograms: {type: PixelHistogram} of the images whose ground truth is known.
       thresholds: as `calibration.calibrate` gives them, or {}.
+      given: as `histograms`, of the maps of a network that was shown the ROI; None: its maps are no others.
     """
-    report = _measure(rows, _merged(histograms.values()), thresholds, has_roi)
+    whole = [None if found is None else _merged(found.values()) for found in (histograms, given)]
+    report = _measure(rows, *whole, thresholds, has_roi)
     report.update(n_images=len(rows), n_defective=sum(row.label for row in rows),
                   n_defective_roi=sum(row.label_roi for row in rows) if has_roi else None)
     readings = READINGS if has_roi else READINGS[:1]
     report["intervals"] = {name + reading: metrics.bootstrap(*_judged(rows, reading), metric, resamples)
                            for reading in readings
                            for name, metric in (("image_auroc", "auroc"), ("image_ap", "average_precision"))}
-    report["per_type"] = {name: _one_type(name, rows, histograms, thresholds, has_roi)
+    report["per_type"] = {name: _one_type(name, rows, (histograms, given), thresholds, has_roi)
                           for name in sorted({row.defect for row in rows})}
     report["sizes"] = by_size([defect for row in rows for defect in row.defects])
     report["curves"] = {reading: _curves(rows, reading) for reading in readings}
@@ -69,18 +71,19 @@ def summarise(rows, histograms, thresholds, has_roi, resamples=1000) -> dict:
     return report
 
 
-def _one_type(name, rows, histograms, thresholds, has_roi):
+def _one_type(name, rows, both, thresholds, has_roi):
     """The same figures for one type of defect against the good images."""
     chosen = [row for row in rows if row.defect in (name, "good")]
-    pixels = _merged(histograms[part] for part in sorted({name, "good"}) if part in histograms)
+    pixels = [found and _merged(found[part] for part in sorted({name, "good"}) if part in found) for found in both]
     own = [row for row in rows if row.defect == name]
-    return dict(_measure(chosen, pixels, thresholds, has_roi), n_images=len(own),
+    return dict(_measure(chosen, *pixels, thresholds, has_roi), n_images=len(own),
                 sizes=by_size([defect for row in own for defect in row.defects]))
 
 
-def _measure(rows, histogram, thresholds, has_roi):
+def _measure(rows, histogram, given, thresholds, has_roi):
     """The flat keys of all readings, and "absent"."""
     report, absent, cells = {}, {}, histogram.cells()
+    inside = (cells, histogram) if given is None else (given.cells(), given)
     for reading in READINGS:
         ranking = metrics.rank(*_judged(rows, reading))
         limits = Limits.of(thresholds, inside=reading == "_roi")
@@ -88,9 +91,10 @@ def _measure(rows, histogram, thresholds, has_roi):
         reason = metrics.missing(ranking)
         found = {"image_auroc": (metrics.auroc(ranking), reason),
                  "image_ap": (metrics.average_precision(ranking), reason),
-                 "image_f1_max": (metrics.f1_max(ranking)[0], reason), "threshold": (limits and limits.reject, NO_THRESHOLD), "look": (limits and limits.look, NO_THRESHOLD)}
+                 "image_f1_max": (metrics.f1_max(ranking)[0], reason),
+                 "threshold": (limits and limits.reject, NO_THRESHOLD), "look": (limits and limits.look, NO_THRESHOLD)}
         found.update({name: (share, reason if limits else NO_THRESHOLD) for name, share in at._asdict().items()})
-        pixels, shares, n_regions = _pixels(cells, histogram, reading)
+        pixels, shares, n_regions = _pixels(*(inside if reading == "_roi" else (cells, histogram)), reading)
         reason = metrics.missing(pixels, "pixels")
         if not histogram.n_regions and any(row.label for row in rows):
             reason = NO_MASKS

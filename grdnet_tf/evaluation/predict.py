@@ -33,6 +33,7 @@ class Predictor:
         if tiles is not None:
             self.pool = self.pool or 1
         self.white = white
+        self.sees_roi = tiles is None and getattr(model, "sees_roi", False)  # its map is another where a ROI is given
         self._compiled = {}  # by size of picture: one trace serves batches of any length
         self._stride = model.total_stride
         if tiles is not None:
@@ -67,11 +68,12 @@ class Predictor:
         return self._own_size(records)
 
     def scan(self, records):
-        return measure.scan(self.predict, self.batches(records), records, self.pool) if records else iter(())
+        return measure.scan(self.predict, self.batches(records), records, self.pool,
+                            sees_roi=self.sees_roi) if records else iter(())
 
     def smooth(self, seen):
         """(H, W): the map of a `measure.Seen`, cut by its ROI, as the score's maximum is taken of it."""
-        return np.asarray(pooled(seen.cut(seen.anomaly_map)[None, ..., None], self.pool or 1))[0, ..., 0]
+        return np.asarray(pooled(seen.inside[None, ..., None], self.pool or 1))[0, ..., 0]
 
     def um_per_pixel(self, records, um):
         """Function of a record: (height, width) in um of a pixel of its map, from `um` of a pixel of its file."""

@@ -47,7 +47,8 @@ class GRDNet(SteppedModel):
             **dict(n)))
         self.image_size, self.channels, self.score_pool = tuple(image_size), channels, n.score_pool
         self.difference, self.one_size = n.segmenter_difference, n.bottleneck == "drae"
-        self.matching = n.segmenter_matching and bool(n.segmenter_widths)
+        self.matching, self.sees_roi = (asked and bool(n.segmenter_widths) for asked in (n.segmenter_matching,
+                                                                                         n.segmenter_roi))
         if self.matching and not (second_encoder and n.discriminator_widths and n.bottleneck == "crae"):
             raise InputError("segmenter_matching needs the discriminator, the second encoder (loss.adversarial and "
                              "loss.encoder above 0) and the convolutional bottleneck (crae)")
@@ -64,7 +65,9 @@ class GRDNet(SteppedModel):
                                                n.pre_activation, **norm)
         self.segmenter = None
         if n.segmenter_widths:
-            self.strides = [2 ** (i + 1) for i in range(len(n.discriminator_widths))] + [stride] if self.matching else []
+            self.strides = []  # of what `matched` compares
+            if self.matching:
+                self.strides = [2 ** (i + 1) for i in range(len(n.discriminator_widths))] + [stride]
             self.segmenter = UNet(n.segmenter_widths, n.segmenter_stride, self.strides, **norm)
         self._build_networks(max(image_size) if self.one_size else n.total_stride)
 
@@ -86,25 +89,29 @@ class GRDNet(SteppedModel):
             inputs.refuse_out_of_range(inputs.out_of_range(images))
         z = self.generator.encoder(images, training=training)
         reconstruction, latents = self.generator.decoder(z, training=training), None
+        roi = None if roi is None else inputs.region(roi, images)
         if self.matching:
             latents = z, self.generator.encoder_hat(reconstruction, training=training)
         if self.segmenter is None:
             anomaly_map = residual(images, reconstruction)
         else:
-            logits = self.segment(images, reconstruction, latents, training=training)
+            logits = self.segment(images, reconstruction, latents, roi, training=training)
             anomaly_map = tf.sigmoid(logits)  # (B, H, W, 1)
         if roi is not None:
-            anomaly_map = anomaly_map * inputs.region(roi, images)
+            anomaly_map = anomaly_map * roi
         return Detection(reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
-    def segment(self, images, reconstruction, latents=None, training=False):
+    def segment(self, images, reconstruction, latents=None, roi=None, training=False):
         """Logits (B, H, W, 1) of the anomaly map from the pictures and their reconstructions (Fig. 2).
 
-        `latents` (z, z^) are looked at with `segmenter_matching` only.
+        `latents` (z, z^) are looked at with `segmenter_matching` only, `roi` (B, H, W, 1) of {0, 1}, None for all of
+        the picture, with `segmenter_roi`.
         """
         seen = [images, reconstruction]
         if self.difference:
             seen.append(DIFFERENCE_GAIN * tf.abs(images - reconstruction))
+        if self.sees_roi:
+            seen.append(tf.ones_like(images[..., :1]) if roi is None else roi)
         evidence = self.matched(images, reconstruction, *latents) if self.matching else None
         return self.segmenter(tf.concat(seen, axis=-1), evidence, training=training)
 
@@ -182,7 +189,8 @@ class GRDNet(SteppedModel):
         if not o.segmentation:  # the generator alone
             return terms, None
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
-        logits = self.segment(noisy, seen, (z, z_hat), training=training)
+        shown = _every_second(roi, batch.get("seed")) if self.sees_roi else None
+        logits = self.segment(noisy, seen, (z, z_hat), shown, training=training)
         marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
         terms["segmentation"] = marked.focal
         if "overlap" in o.roi_reading:
@@ -212,3 +220,14 @@ class GRDNet(SteppedModel):
         alone = segmenter is None or self.objective.segmentation_to_generator
         return {"contextual": self.contextual(terms), "generator": generator,
                 "loss": generator if alone else generator + segmenter}
+
+
+def _every_second(roi, seed):
+    """The ROI of every second picture, ones for the others: one network learns to go with a region and without.
+
+    By the sample's seed (B, 2), [a number of the pass, the record]: a picture comes with its region in every second
+    pass. Without seeds by the place in the batch.
+    """
+    numbers = tf.range(tf.shape(roi)[0]) if seed is None else seed[:, 0] + seed[:, 1]
+    given = tf.cast(tf.bitwise.bitwise_and(numbers, 1), tf.float32)[:, None, None, None]
+    return tf.maximum(roi, given)

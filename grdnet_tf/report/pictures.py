@@ -55,7 +55,7 @@ def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, limits=No
       side: length of a panel's longer side.
       limits: `thresholds.Limits` of the score. Regions are not shown where they accept the image; None shows them always.
     """
-    amap, image = seen.cut(seen.anomaly_map), to_rgb(seen.image)
+    amap, image = seen.inside, to_rgb(seen.image)
     rejected = limits is None or limits.verdict(smooth.max()) != ACCEPTED
     found = label_found(amap, threshold, min_area) if threshold is not None and rejected else np.zeros(amap.shape, int)
     nothing = np.zeros_like(image)

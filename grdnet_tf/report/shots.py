@@ -19,7 +19,7 @@ def shot(seen, smooth, threshold, min_area=1) -> dict:
     Args:
       smooth, threshold, min_area: as of `pictures.draw_sheet`.
     """
-    amap = seen.cut(seen.anomaly_map)
+    amap = seen.inside
     found = label_found(amap, threshold, min_area) > 0 if threshold is not None else None
     redrawn = None if seen.reconstruction is None else pictures.to_rgb(seen.reconstruction)
     return embed(own_picture(seen.record.image), amap, smooth, redrawn,

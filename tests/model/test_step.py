@@ -166,7 +166,7 @@ def test_a_validation_leaves_the_model_as_it_is_and_a_training_step_does_not():
 
 
 def test_a_validation_uses_the_moving_moments():
-    """As inference does: its l1 is that of `reconstruct`, which differs from that of a training pass."""
+    """As inference does: its l1 is that of the reconstruction there, which differs from a training pass's."""
     model, data = tiny(), batch()
     plain, trained = (np.mean(np.abs(data["image"] - model.generator(data["noisy"], training=t).reconstruction))
                       for t in (False, True))
@@ -177,7 +177,7 @@ def test_a_validation_uses_the_moving_moments():
 def found_by(logits):
     """A model whose segmenter says `logits` (4, 16, 16, 1), whatever it is shown."""
     model = tiny()
-    model.segment = lambda images, reconstruction, training=False: tf.constant(logits)
+    model.segment = lambda *seen, training=False: tf.constant(logits)
     return model
 
 

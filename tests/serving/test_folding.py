@@ -13,7 +13,8 @@ from grdnet_tf.serving import folding, selftest
 
 @pytest.mark.parametrize("options", [
     dict(), dict(bottleneck="drae", latent=6), dict(residual=False), dict(batch_norm=False), dict(stem=4, blocks=2),
-    dict(segmenter_stride=2, segmenter_difference=True), dict(channels=1, second_encoder=False)], ids=str)
+    dict(segmenter_stride=2, segmenter_difference=True), dict(channels=1, second_encoder=False),
+    dict(segmenter_matching=True)], ids=str)
 def test_the_inference_half_detects_as_the_trained_model(options):
     trained = random_model(**options)
     half = folding.inference_half(trained)
@@ -21,7 +22,7 @@ def test_the_inference_half_detects_as_the_trained_model(options):
     for ours, theirs in zip(half(images), trained(images)):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
     assert np.ptp(trained(images).anomaly_map) > 0.01  # the pixels are told apart at all
-    assert half.discriminator is None and half.generator.encoder_hat is None
+    assert [half.discriminator is None, half.generator.encoder_hat is None] == 2 * [not trained.matching]
     assert not any("moving" in weight.name or "gamma" in weight.name for weight in half.weights)
     assert folding.parameters(half) == sum(int(np.prod(weight.shape)) for weight in half.weights)
 
