@@ -204,9 +204,8 @@ def _cross_check(config: Config) -> Config:
     _refuse_unread(config)
     stride, of = _stride(config)
     for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
-        for side in sides:
-            if side % stride:
-                raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, {of}")
+        for side in (side for side in sides if side % stride):
+            raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, {of}")
     if config.method in FITTED:
         return config
     if data.crop and (data.crop[0] > data.image_size[0] or data.crop[1] > data.image_size[1]):
@@ -218,17 +217,15 @@ def _cross_check(config: Config) -> Config:
         widths = "discriminator_widths" if key == "adversarial" else "segmenter_widths"
         if config.method != "ganomaly" and getattr(config.loss, key) and getattr(config.network, widths) is None:
             raise InputError(f"loss.{key} needs network.{widths}; set the one to 0 or the other to widths")
-    network, loss = config.network, config.loss
-    if network.segmenter_matching and not (loss.adversarial and loss.encoder and loss.segmentation
-                                           and network.bottleneck == "crae"):
-        raise InputError("network.segmenter_matching needs loss.adversarial, loss.encoder and loss.segmentation above 0 and "
-                         "network.bottleneck: crae; set it to false to go without")
+    trained = config.loss.adversarial and config.loss.encoder and config.loss.segmentation
+    if config.network.segmenter_matching and (not trained or config.one_size):
+        raise InputError("network.segmenter_matching needs loss.adversarial, loss.encoder and loss.segmentation above 0 "
+                         "and network.bottleneck: crae; set it to false to go without")
     for key, schedule in (("warmup_steps", "cosine"), ("cosine_epochs", "cosine"), ("rate_epochs", "steps")):
         if getattr(train, key) and train.schedule != schedule:
             raise InputError(f"train.{key} goes with train.schedule: {schedule}")
     if train.deterministic and train.jit == "on":
-        raise InputError("train.deterministic goes with train.jit: off; XLA has no deterministic gradient of max "
-                         "pooling")
+        raise InputError("train.deterministic goes with train.jit: off; in XLA max pooling has no such gradient")
     if train.monitor.startswith("val_") and not data.held_out:
         raise InputError(f"train.monitor = {train.monitor} needs data.held_out > 0")
     if train.monitor.endswith("segmentation") and (config.method == "ganomaly" or not config.loss.segmentation):
@@ -236,9 +233,8 @@ def _cross_check(config: Config) -> Config:
         raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
     if config.features.fused and not data.held_out:
         raise InputError("features.fused: true needs data.held_out > 0: it is calibrated on good pictures held out")
-    if config.data.add_repeat > 1 and not config.data.add_good:
-        raise InputError(f"data.add_repeat = {config.data.add_repeat}: there are no added pictures to repeat; --add-good "
-                         "DIR, or data.add_good, names their folder")
+    if data.add_repeat > 1 and not data.add_good:
+        raise InputError(f"data.add_repeat = {data.add_repeat}: nothing to repeat; --add-good, or data.add_good, adds it")
     for section in ("noise", "validation"):
         for source, key, what in (("texture", "textures", "a folder of pictures"),
                                   ("real", "real", "a data folder with defects and their masks")):

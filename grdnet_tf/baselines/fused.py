@@ -45,6 +45,7 @@ class Fused(keras.Model):
     segmenter = property(lambda self: self.grdnet.segmenter)
     backbone = property(lambda self: self.padim.backbone)
     fitted = property(lambda self: self.padim.fitted)
+    sees_roi = property(lambda self: self.grdnet.sees_roi)
 
     def call(self, images, roi=None, training=False):
         """Detection. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""

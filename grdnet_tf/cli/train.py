@@ -1,15 +1,19 @@
 """Train GRD-Net on a folder of defect-free pictures: config -> run folder -> trained weights and summary."""
 import argparse
 import json
+import logging
 import os
 import sys
 
 from .. import config as configuration
-from ..console import ended
+from ..console import Progress, ended
 from ..errors import InputError, TrainingStopped
 from ..storage import absolute as absolute_path
+from ..storage import write_json
 from ..training import origin, prepare, recorded, run_folder
 from . import flags
+
+logger = logging.getLogger(__name__)
 
 DEMO_CONFIG, DEMO_DATA = "demo", "demo_data"
 CHANGEABLE = ("train.epochs", "train.early_stopping", "train.image_every", "train.checkpoint_steps",
@@ -155,7 +159,29 @@ def train(config, folder, resume) -> int:
             config = prepare.oriented(config, data)
     from ..training import fit
 
-    return fit.run(config, data, folder, resume)
+    status = fit.run(config, data, folder, resume)
+    if not status and config.validation.drawn and data.held_out and folder == run_folder.worker_folder(folder, config):
+        tell_drawn(config, data.held_out, folder)
+    return status
+
+
+def tell_drawn(config, records, folder):
+    """How well the finished run finds defects that no training noise knows: a line, and RUN/drawn.json."""
+    from ..evaluation import drawn
+    from ..evaluation.predict import Predictor
+    from ..training import building
+
+    predictor = Predictor(building.load_run(folder).model, white=config.data.white)
+    found = drawn.check(predictor, records, config.validation.drawn, Progress("pictures drawn on"))
+    if found is None:
+        print("no defects are drawn on held-out pictures of 16 bit: nothing is said of such as no training noise knows",
+              file=sys.stderr)
+        return
+    write_json(os.path.join(folder, run_folder.DRAWN), found._asdict())
+    logger.info("%s", drawn.words(found))
+    if found.repaired is not None and found.repaired < drawn.REPAIRED:
+        logger.warning("warning: the reconstruction redraws most of a defect: it does not show where one is. Loose parts "
+                       "that lie in any direction: grdnet align; else look at the pictures in RUN/tensorboard")
 
 
 def demo_set():

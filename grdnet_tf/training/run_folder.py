@@ -27,7 +27,7 @@ from . import prepare, recorded
 
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 PADIM = os.path.join("best", "padim.npz")  # of features.fused
-ENVIRONMENT, LOCK, LEFTOVER, STATION = "environment.json", "lock", ".tmp", "station.yaml"
+ENVIRONMENT, LOCK, LEFTOVER, STATION, DRAWN = "environment.json", "lock", ".tmp", "station.yaml", "drawn.json"
 
 
 def epoch_weights(folder: str, epoch: int) -> str:
@@ -96,9 +96,9 @@ def locked(folder: str):
 
 def forget_summary(folder: str) -> None:
     """A run that goes on is not finished any more."""
-    path = os.path.join(folder, SUMMARY)
-    if os.path.exists(path):
-        os.remove(path)
+    for name in (SUMMARY, DRAWN):
+        if os.path.exists(os.path.join(folder, name)):
+            os.remove(os.path.join(folder, name))
 
 
 def worker_folder(folder: str, config) -> str:
