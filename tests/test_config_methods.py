@@ -36,7 +36,7 @@ def test_every_key_that_it_reads_is_one(method):
     ("draem", ["network.segmenter_widths=null"], "loss.segmentation needs network.segmenter_widths"),
     (None, ["train.rate_epochs=[3]"], "train.rate_epochs goes with train.schedule: steps"),
     (None, ["loss.segmentation=0"], "train.monitor = val_segmentation does not go with loss.segmentation: 0"),
-    (None, ["data.add_repeat=3"], "data.add_repeat = 3: there are no added pictures to repeat"),
+    (None, ["data.add_repeat=3"], "data.add_repeat = 3: nothing to repeat"),
     (None, ["network.segmenter_widths=null"], "loss.segmentation needs network.segmenter_widths")])
 def test_what_does_not_go_together_is_named(file, overrides, words):
     with pytest.raises(InputError) as caught:
