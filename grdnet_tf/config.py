@@ -7,7 +7,6 @@ The options stand in `options`; here they are read. An unknown key, a wrong type
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -250,7 +249,7 @@ def _refuse_unread(config: Config) -> None:
         keys = read.get(section, ())
         for key, value in getattr(config, section):
             if keys is not None and key not in keys and value != kind.model_fields[key].default:
-                raise InputError(f"{section}.{key} = {_plain(value)} does not go with method: {config.method}, which "
+                raise InputError(f"{section}.{key} = {plain(value)} does not go with method: {config.method}, which "
                                  "does not read it")
 
 
@@ -267,35 +266,10 @@ def _stride(config: Config) -> Tuple[int, str]:
     return own, "the total stride of network.widths, discriminator_widths and segmenter_widths"
 
 
-# docs/configuration.md ------------------------------------------------------------------------------------------------
-
-
-def reference() -> str:
-    """Every option of every section, as Markdown."""
-    lines = ["# Configuration", "",
-             "Printed by `python -m grdnet_tf.config` from the lines that check the values. A YAML file has these",
-             "sections; `--set section.key=value` changes one key; the library takes the options as arguments:",
-             "`GRDNet(latent=64)`, `compile(objective=Loss(ssim=2), noise=Noise(opacity=(0.5, 1)))`. A file may begin with",
-             "`base: FILE`, relative to itself, or `base: cpu` for a shipped one: what it does not say is as there."]
-    lines += ["", "`method`, beside the sections: " + expected(Config, "method") + " (default `grdnet`). `grdnet train --set",
-              "method=padim` changes it too. What goes with which: docs/baselines.md."]
-    for name, section in SECTIONS.items():
-        lines += ["", f"## {name}", "", inspect.getdoc(section).splitlines()[0], "",
-                  "| key | takes | default | what it does |", "|---|---|---|---|"]
-        for key, field in section.model_fields.items():
-            cells = (f"`{key}`", expected(section, key), f"`{_plain(field.default)}`", field.description)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _plain(value) -> str:
+def plain(value) -> str:
     """A default as YAML has it, in one line."""
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return "[" + ", ".join(map(plain, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {weight:g}" for key, weight in value.items()) + "}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

@@ -119,7 +119,7 @@ def test_the_readme_says_where_ten_things_are():
 
 
 def test_the_reference_of_the_options_is_printed_from_them():
-    from grdnet_tf.config import reference
+    from grdnet_tf.cli.keys import reference
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == reference()
 
 
