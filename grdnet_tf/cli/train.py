@@ -97,6 +97,11 @@ def new_config(arguments):
     config = absolute(configuration.load_config(file, more, base))
     if base is not None:
         origin.check(config)
+    for key, source in (("textures", "texture"), ("real", "real")):
+        read = any(section.sources.get(source, 0) > 0 for section in (config.noise, config.validation))
+        if getattr(config.noise, key) and not read:
+            raise InputError(f"noise.{key} = {getattr(config.noise, key)}: nothing reads it; noise.sources: "
+                             f"{{{source}: 1, ...}} does")
     return config
 
 

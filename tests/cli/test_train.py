@@ -22,6 +22,8 @@ from grdnet_tf.compat import keras
     (["--strategy", "multiworker"], "TF_CONFIG"),
     (["--set", "noise.sources={texture: 1}", "--set", "noise.textures=nowhere"], "nowhere: no texture"),
     (["--set", "validation.sources={texture: 1}"], "noise.textures"),
+    (["--set", "noise.textures=woods"], "woods: nothing reads it"),
+    (["--set", "noise.real=parts"], "parts: nothing reads it"),
     (["--jit", "--set", "train.deterministic=true"], "train.deterministic"),
     (["--set", "noise.sources={shades: 1}"], "shade"),
     (["--set", "noise.shapes={line: 0}"], "noise.shapes"),
@@ -71,7 +73,7 @@ def test_help_is_fast_and_imports_no_tensorflow(pytestconfig):
 
 def test_print_config_is_a_configuration(discs, tiny_config, tmp_path, capsys):
     assert train.main(arguments(discs, tmp_path / "run", tiny_config, "--print-config", "--seed", "5", "--set",
-                                "noise.textures=woods")) == 0
+                                "noise.textures=woods", "--set", "noise.sources={texture: 1}")) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["noise"]["textures"] == os.path.abspath("woods")  # the run may be read from another folder
     assert printed["train"]["seed"] == 5 and printed["network"]["widths"] == [4, 8] and not (tmp_path / "run").exists()
