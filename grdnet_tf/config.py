@@ -217,7 +217,7 @@ def _cross_check(config: Config) -> Config:
         if config.method != "ganomaly" and getattr(config.loss, key) and getattr(config.network, widths) is None:
             raise InputError(f"loss.{key} needs network.{widths}; set the one to 0 or the other to widths")
     trained = config.loss.adversarial and config.loss.encoder and config.loss.segmentation
-    if config.network.segmenter_matching and (not trained or config.one_size):
+    if config.network.segmenter_matching and (not trained or config.network.bottleneck == "drae"):
         raise InputError("network.segmenter_matching needs loss.adversarial, loss.encoder and loss.segmentation above 0 "
                          "and network.bottleneck: crae; set it to false to go without")
     for key, schedule in (("warmup_steps", "cosine"), ("cosine_epochs", "cosine"), ("rate_epochs", "steps")):
