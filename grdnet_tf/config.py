@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from .errors import InputError
-from .kinds import OptionError, Section, choice, expected, option
+from .kinds import OptionError, Section, choice, option
 from .options import FITTED, METHODS, READ, Data, Features, Loss, Network, Noise, Origin, Station, Train, Validation
 
 HERE = os.path.dirname(os.path.abspath(__file__))

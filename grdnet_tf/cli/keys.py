@@ -4,7 +4,8 @@
 """
 import inspect
 
-from ..config import SECTIONS, Config, expected, plain
+from ..config import SECTIONS, Config, plain
+from ..kinds import expected
 
 
 def reference() -> str:
