@@ -2,7 +2,7 @@
 
 The held-out figures of every epoch are of defects from the family of the training noise, which networks learn by its
 marks: they do not tell a run that will find real defects from one that will not. These do so better
-(docs/lab/experiments.md, sections 3 and 12).
+(docs/lab/experiments.md, sections 6 and 13).
 """
 from typing import NamedTuple, Optional
 
