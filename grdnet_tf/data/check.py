@@ -110,7 +110,8 @@ def _describe(name, records, image_size, warnings):
     masks = [fact for fact in found if fact.smallest is not None]
     rois = [fact.roi for fact in found if fact.roi is not None]
     return [name, str(len(found)), shown, "/".join(sorted({str(fact.channels) for fact in found})),
-            "/".join(sorted({str(fact.depth) for fact in found})), str(max(fact.peak for fact in found)), str(len(masks)) if masks else "-",
+            "/".join(sorted({str(fact.depth) for fact in found})), str(max(fact.peak for fact in found)),
+            str(len(masks)) if masks else "-",
             f"{min(fact.smallest for fact in masks)} px" if masks else "-",
             f"{min(rois):.0%} to {max(rois):.0%}" if rois else "-"]
 

@@ -77,7 +77,8 @@ def _from_run(folder, batch):
     predictor = Predictor(model, batch, settings.tiles, config.data.white)
     source = None if settings.roi is None else stations.region(os.path.join(folder, settings.roi))
     return Engine(predictor, stations.thresholds(folder, config, model), config.data.white, settings, source,
-                  source is not None, os.path.basename(os.path.abspath(folder)), _file(folder, settings.follow), _alignment(folder, settings))
+                  source is not None, os.path.basename(os.path.abspath(folder)), _file(folder, settings.follow),
+                  _alignment(folder, settings))
 
 
 def _from_export(folder, batch):

@@ -152,7 +152,8 @@ def _expected(model, pictures, roi, thresholds, min_area):
     level = thresholds.get("pixel" + end, thresholds.get("pixel", thresholds["image"]))["value"]
     peaks = np.where(verdict > 0, amap.max((1, 2, 3)), 0.0)
     outputs = {"score": score, "anomaly_map": amap, "valid": np.ones(len(score), np.int32),
-               "is_anomalous": (verdict == 2).astype(np.int32), "verdict": verdict.astype(np.int32), "regions": np.where(peaks > level, peaks, 0.0)}
+               "is_anomalous": (verdict == 2).astype(np.int32), "verdict": verdict.astype(np.int32),
+               "regions": np.where(peaks > level, peaks, 0.0)}
     if found.reconstruction is not None:
         outputs["reconstruction"] = found.reconstruction.numpy()
     near = np.any([np.abs(score - limit) <= TOLERANCE for limit in limits], axis=0)

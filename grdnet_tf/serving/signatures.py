@@ -206,7 +206,8 @@ def _detect(model, images, limits, roi=None, small=None):
     score = tf.where(sound, score, 1.0)
     rejected, doubtful = (_flag(tf.logical_or(score > limit, tf.logical_not(sound)))
                           for limit in (limits.reject, limits.look))
-    told = {"score": score, "is_anomalous": rejected, "verdict": rejected + doubtful, "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0), "valid": _flag(sound)}
+    told = {"score": score, "is_anomalous": rejected, "verdict": rejected + doubtful, "valid": _flag(sound),
+            "anomaly_map": tf.where(_rows(sound), found.anomaly_map, 1.0)}
     if found.reconstruction is not None:
         told["reconstruction"] = tf.where(_rows(sound), found.reconstruction, 0.0)
     return told
