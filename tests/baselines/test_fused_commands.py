@@ -17,7 +17,7 @@ SETS = {"data.image_size": "[64,64]", "data.crop": "[32,32]", "data.held_out": "
         "train.epochs": "2", "train.steps_per_epoch": "2", "train.image_every": "0", "train.keep_epochs": "[1]",
         "validation.views": "4", "network.widths": "[4,8]", "network.stem": "0", "network.latent": "4",
         "network.blocks": "1", "network.segmenter_widths": "[4,8]", "network.score_pool": "5", "loss.adversarial": "0",
-        "loss.encoder": "0"}
+        "loss.encoder": "0", "network.segmenter_matching": "false"}
 SMALL = [word for key, value in SETS.items() for word in ("--set", f"{key}={value}")]
 FUSED = ["--set", "features.fused=true"]
 
