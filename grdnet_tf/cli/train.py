@@ -184,9 +184,9 @@ def tell_drawn(config, records, folder):
         return
     write_json(os.path.join(folder, run_folder.DRAWN), found._asdict())
     logger.info("%s", drawn.words(found))
-    if found.repaired is not None and found.repaired < drawn.REPAIRED:
-        logger.warning("warning: the reconstruction redraws most of a defect: it does not show where one is. Loose parts "
-                       "that lie in any direction: grdnet align; else look at the pictures in RUN/tensorboard")
+    if found.image_auroc < drawn.POOR:
+        logger.warning("warning: a run that finds so few of these will miss real defects too; what helps on which product: "
+                       "docs/your_product.md")
 
 
 def demo_set():
