@@ -122,6 +122,6 @@ def test_shipped_configurations_load(request):
     assert (paper.train.learning_rate, paper.train.epochs, paper.train.plateau_alpha) == (1e-4, 200, 0.1)
     assert (paper.train.min_learning_rate, paper.network.discriminator_blocks) == (0, 2)
     for key, value in paper.validation:  # validated on noise of the training's family
-        assert key == "views" or value == getattr(paper.noise, key), key
+        assert key in ("views", "drawn") or value == getattr(paper.noise, key), key
     drae = configuration.differences(paper, load_config(str(folder / "paper_drae.yaml")))
     assert drae == {"network.bottleneck": ("crae", "drae"), "network.latent": (32, 2048)}
