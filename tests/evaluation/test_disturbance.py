@@ -61,7 +61,7 @@ def judged(values, labels, thresholds, rois=None, masks=None):
     ones = np.ones_like(pictures)
     batch = {"image": pictures, "roi": ones if rois is None else rois, "index": np.arange(len(records)),
              "mask": 0 * ones if masks is None else masks}
-    detector = SimpleNamespace(pool=1, batches=lambda _: [batch], predict=lambda images, roi=None: (
+    detector = SimpleNamespace(pool=1, sees_roi=False, batches=lambda _: [batch], predict=lambda images, roi=None: (
         None, images, images.max((1, 2, 3))))
     return {one.what: one for one in disturbance.effects(detector, records, thresholds)}
 
