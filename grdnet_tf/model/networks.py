@@ -114,7 +114,7 @@ class Discrimination(NamedTuple):
     """The feature map f(.) that feature matching compares, one real / fake logit a picture, (B, 1), and every stage."""
     features: tf.Tensor
     logits: tf.Tensor
-    stages: Tuple[tf.Tensor, ...]  # (B, H / 2, W / 2, .), (B, H / 4, W / 4, .), ...
+    stages: Tuple[tf.Tensor, ...] = ()  # (B, H / 2, W / 2, .), (B, H / 4, W / 4, .), ...
 
 
 class Discriminator(keras.Model):
