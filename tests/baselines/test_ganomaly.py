@@ -36,7 +36,7 @@ def test_each_term_is_the_paper_s_formula(training):
     z = model.generator.encoder(seen, training=training)[1].numpy()
     fake = model.generator.decoder(z, training=training).numpy()
     z_hat = model.generator.encoder_hat(fake, training=training)[1].numpy()
-    (f, real), (f_hat, found) = ([part.numpy() for part in model.discriminator(one, training=training)]
+    (f, real), (f_hat, found) = ([part.numpy() for part in model.discriminator(one, training=training)[:2]]
                                  for one in (seen, fake))
     expected = {"l1": np.abs(seen - fake).mean(), "encoder": np.square(z - z_hat).mean(),
                 "adversarial": np.square(f - f_hat).mean(),
