@@ -32,7 +32,7 @@ def parser():
     parser.add_argument("--keep-optimizers", action="store_true", help="with --from: the optimizers of its newest "
                         "checkpoint go on (default: fresh ones)")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
-    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, cpu-features, gpu, demo, paper, paper_drae, "
+    parser.add_argument("--config", metavar="NAME|FILE", help="cpu, cpu-five, cpu-features, gpu, demo, paper, paper_drae, "
                         "ganomaly, draem, draem_cpu, padim or patchcore, or a YAML file of what differs from the "
                         "defaults")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
