@@ -74,7 +74,8 @@ def summarise(rows, histograms, thresholds, has_roi, resamples=1000, given=None)
 def _one_type(name, rows, both, thresholds, has_roi):
     """The same figures for one type of defect against the good images."""
     chosen = [row for row in rows if row.defect in (name, "good")]
-    pixels = [found and _merged(found[part] for part in sorted({name, "good"}) if part in found) for found in both]
+    pixels = [None if found is None else _merged(found[part] for part in sorted({name, "good"}) if part in found)
+              for found in both]
     own = [row for row in rows if row.defect == name]
     return dict(_measure(chosen, *pixels, thresholds, has_roi), n_images=len(own),
                 sizes=by_size([defect for row in own for defect in row.defects]))
