@@ -131,7 +131,8 @@ def resume_config(arguments):
     if config.train.schedule == "cosine" and not config.train.cosine_epochs:
         config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
-        if key not in CHANGEABLE and not key.startswith(("station.", "features.")):
+        judged_by = ("station.", "features.") if config.method == "grdnet" else ("station.",)  # what the steps do not see
+        if key not in CHANGEABLE and not key.startswith(judged_by):
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
             raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
     return with_the_schedule_of(stored, absolute(config)).model_copy(update={"station": stored.station})
@@ -179,7 +180,7 @@ def tell_drawn(config, records, folder):
     predictor = Predictor(building.load_run(folder).model, white=config.data.white)
     found = drawn.check(predictor, records, config.validation.drawn, Progress("pictures drawn on"))
     if found is None:
-        print("no defects are drawn on held-out pictures of 16 bit: nothing is said of such as no training noise knows",
+        print("no defects that no training noise knows were drawn: the held-out pictures have 16 bit, or none would show",
               file=sys.stderr)
         return
     write_json(os.path.join(folder, run_folder.DRAWN), found._asdict())

@@ -92,7 +92,7 @@ def scan(predict, batches, records, pool, least: Optional[Least] = None, sees_ro
         given, has_roi = maps, any(record.roi for record in chosen)
         if has_roi and sees_roi:
             given = np.asarray(predict(batch["image"], batch["roi"])[1], np.float32)
-        for record, single in zip(2 * chosen, [*maps, *given]):
+        for record, single in zip(2 * chosen, [*maps] if given is maps else [*maps, *given]):
             if not (single.min() >= 0 and single.max() <= 1):
                 what = "holds NaN" if np.isnan(single).any() else "leaves [0, 1]"
                 raise InputError(f"{record.image}: the anomaly map {what}; the run's weights cannot be used")

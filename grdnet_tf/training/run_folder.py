@@ -1,7 +1,7 @@
 """What is in a run folder, and how it is begun and read. No TensorFlow.
 
     RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  best/padim.npz
-        epochs/000010.npz  summary.json  station.yaml  calibration.json  evaluation/
+        epochs/000010.npz  summary.json  drawn.json  station.yaml  calibration.json  evaluation/
 """
 import contextlib
 import json

@@ -97,6 +97,12 @@ def test_what_belongs_to_another_run_or_is_damaged_is_one_line(run, tmp_path, ca
     assert "weights.npz: damaged" in one_line(capsys)
 
 
+def test_what_was_fitted_is_not_changed_by_a_resume(run, capsys):
+    folder = run[1]
+    assert train.main(["--run", folder, "--resume", "--set", "features.smoothing=9"]) == 2
+    assert "--resume: features.smoothing = 9.0, but" in capsys.readouterr().err
+
+
 def test_resume_of_a_finished_run_changes_nothing(run, capsys):
     method, folder = run
     path = os.path.join(folder, "best", "weights.npz")
