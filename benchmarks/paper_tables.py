@@ -29,7 +29,7 @@ from grdnet_tf.console import ended  # noqa: E402
 from grdnet_tf.demo.dataset import write_demo  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
 from grdnet_tf.report import comparison  # noqa: E402
-from grdnet_tf.storage import write_json, write_text  # noqa: E402
+from grdnet_tf.storage import make_folder, write_json, write_text  # noqa: E402
 from grdnet_tf.training import run_folder  # noqa: E402
 
 CONFIGS = {"grdnet": "paper", "ganomaly": "ganomaly", "draem": "draem", "padim": "padim", "patchcore": "patchcore"}
@@ -245,6 +245,7 @@ def check_scale(out, scale) -> None:
             begun = json.load(stream)
         if begun != scale:
             raise InputError(f"--scale {scale}: the runs in {out} are of --scale {begun}; choose another --out")
+    make_folder(out)
     write_json(path, scale)
 
 

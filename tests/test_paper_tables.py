@@ -97,10 +97,11 @@ def test_what_is_not_there_is_one_line(tmp_path, capsys, words, said):
 
 
 def test_a_folder_holds_one_scale(tmp_path):
-    paper_tables.check_scale(str(tmp_path), "minutes")
-    paper_tables.check_scale(str(tmp_path), "minutes")
+    out = str(tmp_path / "not" / "there yet")
+    paper_tables.check_scale(out, "minutes")
+    paper_tables.check_scale(out, "minutes")
     with pytest.raises(ValueError, match="the runs in .* are of --scale minutes"):
-        paper_tables.check_scale(str(tmp_path), "hour")
+        paper_tables.check_scale(out, "hour")
 
 
 def test_a_run_that_was_cut_off_wants_resume(tmp_path, small_demo):
