@@ -28,6 +28,13 @@ def sides(x):
     return [dynamic[i] if known is None else known for i, known in enumerate(x.shape.as_list())]
 
 
+def blurred(x):
+    """(B, H, W, C) under the smallest binomial window, (1 2 1) / 4 along each axis."""
+    padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    rows = 0.25 * (padded[:, :-2] + padded[:, 2:]) + 0.5 * padded[:, 1:-1]
+    return 0.25 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.5 * rows[:, :, 1:-1]
+
+
 def pooled(anomaly_map, pool=21):
     """Average of each pixel's pool x pool neighbourhood; at the border, of the pixels that exist.
 

@@ -11,8 +11,8 @@ from pydantic import Field, StrictBool
 
 from .kinds import Section, choice, number, odd, one_of, option, pair, weights, whole
 
-SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "smooth", "shade",
-           "texture", "real")
+SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "warp", "smooth",
+           "shade", "texture", "real")
 SHAPES = ("blob", "line", "spot", "rectangle")
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
 METHODS = ("grdnet", "ganomaly", "draem", "padim", "patchcore")
@@ -93,6 +93,7 @@ class Defects(Section):
     grain: Share = option(0.0, "share of smooth defects over which the picture's own noise goes on")
     soft_edges: Share = option(0.0, "share of the defects that fade towards their edge, as stains do")
     matched: Share = option(0.0, "share of pasted defects of the mean colour they cover: structure alone")
+    seamless: Share = option(0.0, "share of pasted defects that meet their surroundings without a step")
     rotation: Angle = option(1.5707963, "rad, by which the noise is turned")
     defects: whole(1, 64) = option(1, "in one disturbed picture at most; each further one with chance 1/2")
     within_roi: Share = option(0.0, "share of the defects inside the region of interest; others anywhere")
@@ -179,6 +180,8 @@ class Loss(Section):
     focal_gamma: number(0.0, 100.0) = option(2.0, "gamma of eq. 4")
     focal_alpha: Optional[Share] = option(
         None, "weight of defective pixels, 1 - alpha of good ones; null: both weigh 1")
+    soft_target: number(0.0, 1.0) = option(
+        0.0, "change of its 5 x 5 pixels by which a defect is asked for with 0.43, twice as much with 0.86; 0: always with 1")
     segmentation_to_generator: StrictBool = option(
         False, "whether the segmentation loss trains the generator too; false: two phases")
 

@@ -11,18 +11,20 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..ops import pooled
+from ..ops import blurred, pooled
 from ..options import Defects
 from . import real as reals
 from . import shapes as outlines
 from . import sources as fillings
 from .perlin import cells, perlin_noise, uniform
+from .seamless import seamless
 from .shapes import column
 
 VISIBLE = 2.0 / 255.0  # a defect that changes its pixels by less than this on average is not drawn
 FURTHER = 0.5  # probability of each further defect in a disturbed picture
 _FURTHER = 0xDEF  # folded into the seed for the further defects
 RIM = 0.25  # a blurred edge is cut off where less opacity is left; the pixel just outside a straight edge has 1/4
+WARP_CELLS = 4.0  # of the lattice, at most, for what is bent
 NEIGHBOURHOOD = 5  # pixels; where it has changed less than VISIBLE on average, the mask does not ask for a find
 
 
@@ -55,6 +57,8 @@ def perturb(image, roi, seed, settings, textures=None, real=None):
     image = tf.convert_to_tensor(image, tf.float32)
     if "cut_paste" in sources:  # a piece cut out has straight edges
         shapes.setdefault("rectangle", 0.0)
+    if "warp" in sources:
+        shapes.setdefault("blob", 0.0)
     done = _disturb(image, image, roi, seed, settings, sources, shapes, textures, real)
     for further in range(1, settings.defects):
         seeds = tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + further, "philox"), seed)
@@ -75,10 +79,14 @@ def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real)
     if "cut_paste" in sources:
         is_cut = source_index == list(sources).index("cut_paste")
         shape_index = tf.where(is_cut, list(shapes).index("rectangle"), shape_index)
+    is_warp = None
+    if "warp" in sources:  # nothing else is broad enough to be bent
+        is_warp = source_index == list(sources).index("warp")
+        shape_index = tf.where(is_warp, list(shapes).index("blob"), shape_index)
     place = None
     if settings.within_roi and roi is not None:
         place = tf.where((draws.finish[:, 2] < settings.within_roi)[:, None, None, None], roi, 1.0)
-    mask, piece = _draw_shapes(draws, settings, shapes, shape_index, place, height, width), None
+    mask, piece = _draw_shapes(draws, settings, shapes, shape_index, is_warp, place, height, width), None
     if "real" in sources:
         piece, own = reals.pasted(real, draws.source.scalars, place, height, width)
         mask = fillings.select(source_index == list(sources).index("real"), own, tf.broadcast_to(mask, tf.shape(own)))
@@ -91,13 +99,18 @@ def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real)
     source = fillings.source_image(list(sources), source_index, image, seen, draws.source, textures, matched, piece)
     if settings.grain:
         smooth = tf.gather(tf.constant([name in fillings.SMOOTH for name in sources]), source_index)
-        grainy = tf.clip_by_value(source + clean - _blurred(clean), 0.0, 1.0)
+        grainy = tf.clip_by_value(source + clean - blurred(clean), 0.0, 1.0)
         source = fillings.select(smooth & (draws.finish[:, 4] < settings.grain), grainy, source)
-    opacity = _between(settings.opacity, u[:, 7])[:, None, None, None]
+    if settings.seamless:
+        pasted = tf.gather(tf.constant([name in (*fillings.PASTED, "shift") for name in sources]), source_index)
+        which = pasted & (draws.finish[:, 1] >= 1.0 - settings.seamless)  # those not matched come first
+        source = fillings.select(which, seamless(source, image, seen), source)
+    opacity = _between(settings.opacity, u[:, 7])
+    opacity = (opacity if is_warp is None else tf.where(is_warp, 1.0, opacity))[:, None, None, None]  # no ghosts
     if settings.blurred:
-        blurred = (draws.finish[:, 3] < settings.blurred)[:, None, None, None]
-        spread = _blurred(seen)
-        edge = tf.where(blurred, tf.where(spread >= RIM, spread, 0.0), seen)
+        by_optics = (draws.finish[:, 3] < settings.blurred)[:, None, None, None]
+        spread = blurred(seen)
+        edge = tf.where(by_optics, tf.where(spread >= RIM, spread, 0.0), seen)
         opacity *= edge
         mask = edge > 0.0 if place is None else (edge > 0.0) & (place > 0.0)
         seen = tf.cast(mask, tf.float32)
@@ -137,8 +150,8 @@ def sample(seed, settings, pixels=(0, 0, 1)):
     return Draws(per_sample, shape, source, tf.reshape(lattice, (-1, nodes, nodes)), finish)
 
 
-def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
-    """Boolean (B, H, W, 1): inside the drawn shape. Only the shapes named are computed."""
+def _draw_shapes(draws, settings, shapes, shape_index, is_warp, roi, height, width):
+    """Boolean (B, H, W, 1): inside the drawn shape. Only the shapes named are computed; a warp's is a broad one."""
     u, v = draws.sample, draws.shape
     if set(shapes) & {"blob", "line", "spot"}:
         cells_y, cells_x = cells(settings.scales, u[:, 4]), cells(settings.scales, u[:, 5])
@@ -146,6 +159,9 @@ def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
             is_line = shape_index == list(shapes).index("line")
             cells_y = tf.where(is_line, tf.minimum(cells_y, outlines.LINE_CELLS), cells_y)
             cells_x = tf.where(is_line, tf.minimum(cells_x, outlines.LINE_CELLS), cells_x)
+        if is_warp is not None:
+            cells_y, cells_x = (tf.where(is_warp, tf.clip_by_value(cells, 2.0, WARP_CELLS), cells)
+                                for cells in (cells_y, cells_x))
         if "spot" in shapes:  # the finest lattice, or the noise would be the same all over a spot
             is_spot, finest = shape_index == list(shapes).index("spot"), 2.0 ** settings.scales[1]
             cells_y, cells_x = tf.where(is_spot, finest, cells_y), tf.where(is_spot, finest, cells_x)
@@ -155,7 +171,8 @@ def _draw_shapes(draws, settings, shapes, shape_index, roi, height, width):
     inside = tf.zeros((1, height, width), tf.bool)
     for index, name in enumerate(shapes):
         if name == "blob":
-            drawn = noise > column(_between(settings.threshold, u[:, 3]))
+            level = _between(settings.threshold, u[:, 3])
+            drawn = noise > column(level if is_warp is None else tf.where(is_warp, 0.5 * level, level))
         elif name == "line":
             drawn = outlines.line(noise, v, roi)
         elif name == "spot":
@@ -185,13 +202,6 @@ def _deviation(image):
     mean = pooled(centred, side)
     variance = tf.maximum(pooled(centred * centred, side) - mean * mean, 0.0)
     return tf.sqrt(tf.reduce_mean(variance, 3, keepdims=True))
-
-
-def _blurred(values):
-    """(B, H, W, C) under the smallest binomial window, (1 2 1) / 4 along each axis."""
-    padded = tf.pad(values, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    rows = 0.25 * (padded[:, :-2] + padded[:, 2:]) + 0.5 * padded[:, 1:-1]
-    return 0.25 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.5 * rows[:, :, 1:-1]
 
 
 def _sixteenth(values):

@@ -57,6 +57,8 @@ def source_image(names, index, image, mask, draws, textures=None, matched=None, 
     if {"own_texture", "cut_paste", "shift"} & set(names):
         views["own_texture", "cut_paste", "shift"] = _moved(image, draws, _is_any(index, names, ("own_texture",)),
                                                             _is_any(index, names, ("shift",)))
+    if "warp" in names:
+        views["warp",] = _warped(image, mask, draws)
     if "texture" in names:
         views["texture",] = _texture_crop(textures, draws.scalars, height, width)
     if "real" in names:
@@ -139,6 +141,24 @@ def _moved(image, draws, shuffled, shifted):
     place = tf.gather(tf.gather(place, rows, axis=1), columns, axis=2)  # (B, H, W, 2)
     y, x = _oriented(tf.where(shifted, 0.0, draws.scalars[:, 5]), height, width)
     return look_up(image, y + place[..., 0], x + place[..., 1])
+
+
+def _warped(image, mask, draws):
+    """The picture drawn aside under the mask, as a bent or dented part is: by 1/64 to 1/8 of the shorter side where
+    the mask is thickest, and less and less towards its rim. Linear between pixels."""
+    _, height, width, _ = image.shape
+    side = min(height, width)
+    weight = pooled(mask, side // 8 | 1)
+    weight = (weight / tf.maximum(tf.reduce_max(weight, (1, 2, 3), keepdims=True), 1e-6))[..., 0]  # (B, H, W)
+    angle, far = 2.0 * np.pi * draws.scalars[:, 6], side / 64.0 * tf.exp(draws.scalars[:, 7] * float(np.log(8.0)))
+    y = tf.range(height, dtype=tf.float32)[None, :, None] + weight * (tf.sin(angle) * far)[:, None, None]
+    x = tf.range(width, dtype=tf.float32)[None, None, :] + weight * (tf.cos(angle) * far)[:, None, None]
+    top, left = tf.floor(y), tf.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    top, left = tf.cast(top, tf.int32), tf.cast(left, tf.int32)
+    above = (1.0 - right) * look_up(image, top, left) + right * look_up(image, top, left + 1)
+    below = (1.0 - right) * look_up(image, top + 1, left) + right * look_up(image, top + 1, left + 1)
+    return (1.0 - down) * above + down * below
 
 
 def _regain(shown, image, mask, lighten, strength):

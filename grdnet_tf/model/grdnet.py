@@ -191,7 +191,8 @@ class GRDNet(SteppedModel):
         seen = fake if o.segmentation_to_generator else tf.stop_gradient(fake)
         shown = _every_second(roi, batch.get("seed")) if self.sees_roi else None
         logits = self.segment(noisy, seen, (z, z_hat), shown, training=training)
-        marked = losses.segmentation(o.roi_reading, logits, mask, roi, o.focal_gamma, o.focal_alpha, o.overlap)
+        target = losses.soft_target(mask, image, noisy, o.soft_target) if o.soft_target else mask
+        marked = losses.segmentation(o.roi_reading, logits, target, roi, o.focal_gamma, o.focal_alpha, o.overlap)
         terms["segmentation"] = marked.focal
         if "overlap" in o.roi_reading:
             terms["overlap"] = marked.overlap

@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
+from ..ops import pooled
 from ..options import READINGS
 
+CHANGE_POOL = 5  # pixels
 SSIM_WINDOW, SSIM_SIGMA, SSIM_K1, SSIM_K2 = 11, 1.5, 0.01, 0.03
 
 
@@ -99,6 +101,21 @@ def focal(logits, target, gamma=2.0, alpha=None):
     finite gradients, for every finite logit.
     """
     return tf.reduce_mean(_focal_map(logits, target, gamma, alpha))
+
+
+def soft_target(mask, image, noisy, half):
+    """What the segmenter is asked for: a logistic function of how much the defect changes the picture, (B, H, W, 1).
+
+    M (s(2 d / half - 2) - s(-2)) / (1 - s(-2)), s(x) = 1 / (1 + exp(-x)), d the mean of |X_n - X| over channels and over
+    the pixels of the mask within 5 x 5: 0 without change, 0.43 at `half`, 0.86 at twice that. What hardly shows is not
+    asked for with certainty, a guess is not asked for at all. NSA has such a logistic (Schlueter et al. 2022, section
+    3.2), from s(-2) on. `mask` {0, 1}; pictures (B, H, W, C) in [0, 1]; `half` above 0, in the same unit.
+    """
+    mask = _float(mask)
+    change = tf.reduce_mean(tf.abs(_float(noisy) - _float(image)), 3, keepdims=True) * mask
+    change = pooled(change, CHANGE_POOL) / tf.maximum(pooled(mask, CHANGE_POOL), 1e-6)
+    least = 1.0 / (1.0 + float(np.exp(2.0)))
+    return tf.stop_gradient(mask * (tf.sigmoid(2.0 * change / half - 2.0) - least) / (1.0 - least))
 
 
 def overlap(a, r, weight=1.0):
