@@ -125,3 +125,24 @@ def test_each_sample_shows_its_own_source():
     found = sources.source_image(names, tf.constant([3, 2, 1, 0]), tf.constant(image), tf.ones((4, 16, 16, 1)), draws,
                                  textures)
     np.testing.assert_allclose(found[:, 3, 3, 0], [0.5, 0.5 * 1.1 + 0.01, 0.2, 0.9], atol=1e-6)
+
+
+@pytest.mark.parametrize("much, pixels", [(0.0, 0.75), (1.0, 6.0)])  # 48 / 64 and 48 / 8
+def test_a_warp_draws_aside_linearly_between_pixels(much, pixels):
+    """Where the mask is everywhere as thick; to the right on a ramp, so that each pixel shows what lies that far along."""
+    ramp = np.zeros((1, HEIGHT, WIDTH, 1), np.float32) + np.float32(np.arange(WIDTH) / 100)[:, None]
+    found = shown("warp", ramp, u6=0.0, u7=much)[:, :WIDTH - 7]
+    np.testing.assert_allclose(found, ramp[0, :, :WIDTH - 7] + pixels / 100, atol=1e-5)
+    down = shown("warp", ramp.transpose(0, 2, 1, 3), np.ones((1, WIDTH, HEIGHT, 1), np.float32), u6=0.25, u7=much)
+    np.testing.assert_allclose(down[:WIDTH - 7], found.transpose(1, 0, 2), atol=1e-5)  # a quarter turn: downwards
+
+
+def test_a_warp_ends_at_its_rim():
+    """The weight of the displacement is the mask averaged over an eighth of the side, 1 where it is highest."""
+    mask = np.zeros((1, HEIGHT, WIDTH, 1), np.float32)
+    mask[:, :, 20:40] = 1.0
+    ramp = np.zeros_like(mask) + np.float32(np.arange(WIDTH) / 100)[:, None]
+    moved = 100 * (shown("warp", ramp, mask, u6=0.0, u7=1.0) - ramp[0])[24, :, 0]
+    np.testing.assert_allclose(moved[23:37], 6.0, atol=1e-3)  # 7 pixels all inside
+    np.testing.assert_allclose(moved[20:23], [6 * 4 / 7, 6 * 5 / 7, 6 * 6 / 7], atol=1e-3)  # 4, 5, 6 of 7
+    np.testing.assert_allclose(moved[:17], 0.0, atol=1e-3)

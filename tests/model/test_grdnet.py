@@ -43,6 +43,23 @@ def test_what_has_no_weight_is_neither_computed_nor_logged(objective, without):
     assert set(model.forward(batch(), training=False)[0]) == set(TERMS) - without
 
 
+def test_a_soft_target_asks_for_what_has_changed():
+    """A mask where nothing has changed is no defect; of one that inverts the picture hardly anything is taken off."""
+    model, data = tiny(), batch()
+    unchanged = dict(data, noisy=data["image"])
+
+    def term(objective, data):
+        model.compile(objective=objective)
+        return float(model.forward(data, training=False)[0]["segmentation"])
+
+    hard, soft = Loss(), Loss(soft_target=0.1)
+    nothing = dict(unchanged, mask=tf.zeros_like(data["mask"]))
+    assert term(soft, unchanged) == pytest.approx(term(hard, nothing), rel=1e-5)
+    assert term(hard, unchanged) > 1.2 * term(soft, unchanged)
+    assert term(soft, data) == pytest.approx(term(hard, data), rel=0.02)
+    assert term(soft, data) != term(hard, data)
+
+
 def test_every_network_has_batch_norm_or_none_has():
     for asked in (True, False):
         model = tiny(batch_norm=asked)

@@ -169,6 +169,22 @@ def test_focal_is_finite_for_sure_and_wrong_logits(gamma):
     np.testing.assert_allclose(to_logits, [-0.25, 0.25, 0.0, 0.0], atol=1e-6)
 
 
+def test_soft_target_by_hand():
+    """(s(2 d / half - 2) - s(-2)) / (1 - s(-2)), s(-2) = 0.1192, s(0) = 0.5, s(2) = 0.8808; 0 outside of the mask."""
+    image, mask = np.full((1, 16, 16, 2), 0.5, np.float32), np.ones((1, 16, 16, 1), np.float32)
+    mask[:, :, 8:] = 0.0
+    for change, wanted in ((0.0, 0.0), (0.1, 0.4323), (0.2, 0.8647), (0.5, 0.9996)):
+        found = losses.soft_target(mask, image, image + change, 0.1).numpy()  # also beside the mask, where no one looks
+        np.testing.assert_allclose(found[:, :, :8], wanted, atol=2e-4)
+        np.testing.assert_array_equal(found[:, :, 8:], 0.0)
+    one = image.copy()
+    one[:, 4, 4] += 0.5  # of 25 pixels: 0.02 all round, within 2 pixels
+    found = losses.soft_target(mask, image, one, 0.02).numpy()[0, ..., 0]
+    np.testing.assert_allclose(found[2:7, 2:6], 0.4323, atol=2e-4)
+    np.testing.assert_allclose(found[2:7, 6], 0.5714, atol=2e-4)  # 20 of the 25 lie in the mask: 0.025, s(0.5) = 0.6225
+    assert found[1].max() < 1e-6
+
+
 def test_overlap_by_hand():
     # sample 1: |A.R| = 0.5, |A| = 0.5 + 1 = 1.5, |R| = 2 -> 1 - 0.5 / 1.5 = 2/3
     # sample 2: A = R = 1 everywhere -> 0; sample 3: A empty -> 0; sample 4: R empty -> 0
