@@ -35,6 +35,27 @@ def blurred(x):
     return 0.25 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.5 * rows[:, :, 1:-1]
 
 
+def planes(x):
+    """(B, H, W, C) -> (B, C, H, W) float32: the layout in which a blur is two plain matrix products."""
+    return tf.transpose(tf.cast(x, tf.float32), (0, 3, 1, 2))
+
+
+def local_mean(maps, side):
+    """`pooled` of maps (B, C, H, W), H and W fixed, by two matrix products: faster on small pictures of many channels."""
+    columns, rows = (tf.constant(_window(length, side)) for length in (maps.shape[3], maps.shape[2]))
+    found = tf.matmul(tf.reshape(maps, (-1, maps.shape[3])), columns, transpose_b=True)
+    found = tf.matmul(rows, tf.reshape(found, (-1, maps.shape[2], maps.shape[3])))
+    return tf.reshape(found, tf.shape(maps))
+
+
+def _window(length, side):
+    """(length, length): row i holds the mean over what exists of the `side` places around i."""
+    index = np.arange(length)
+    offset = index - index[:, None]
+    inside = (offset >= -((side - 1) // 2)) & (offset <= side - 1 - (side - 1) // 2)
+    return np.float32(inside / inside.sum(1, keepdims=True))
+
+
 def pooled(anomaly_map, pool=21):
     """Average of each pixel's pool x pool neighbourhood; at the border, of the pixels that exist.
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..ops import blurred, pooled
+from ..ops import blurred, local_mean, planes, pooled
 from ..options import Defects
 from . import real as reals
 from . import shapes as outlines
@@ -45,12 +45,13 @@ class Draws(NamedTuple):
     finish: tf.Tensor  # (B, 5): soft edges, matched, within the region of interest, blurred, grain
 
 
-def perturb(image, roi, seed, settings, textures=None, real=None):
+def perturb(image, roi, seed, settings, textures=None, real=None, sparing=False):
     """Disturb each picture with its probability -> Perturbed(noisy, mask).
 
     image (B, H, W, C) float32 in [0, 1], H and W static; roi (B, H, W, 1) {0, 1} or None; seed (B, 2) int32; textures
     (T, h, w, C) uint8 for the source "texture"; real, pieces as of `real.pasted`, for "real", which has its own shape.
-    The mask is empty where nothing was changed. No gradient flows through.
+    The mask is empty where nothing was changed. No gradient flows through. `sparing`: each defect is worked out for
+    those pictures alone that have one, the same in half of the time; XLA, whose shapes are fixed, cannot do it.
     Raises InputError for settings that make no sense.
     """
     sources, shapes = check(settings, textures, image.shape[3], real)
@@ -59,21 +60,48 @@ def perturb(image, roi, seed, settings, textures=None, real=None):
         shapes.setdefault("rectangle", 0.0)
     if "warp" in sources:
         shapes.setdefault("blob", 0.0)
-    done = _disturb(image, image, roi, seed, settings, sources, shapes, textures, real)
-    for further in range(1, settings.defects):
-        seeds = tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + further, "philox"), seed)
-        again = settings.replace(probability=FURTHER)
-        more = _disturb(done.noisy, image, roi, seeds, again, sources, shapes, textures, real)
-        disturbed = tf.reduce_max(done.mask, (1, 2, 3)) > 0.0  # a good picture stays good
-        added = fillings.select(disturbed, more.mask, tf.zeros_like(more.mask))
-        done = Perturbed(fillings.select(disturbed, more.noisy, done.noisy), tf.maximum(done.mask, added))
-    return done
+    colours = image.shape[1:] if "color_pixel" in sources else (0, 0, image.shape[3])
+    made = _with_some if sparing else _with_all
+    noisy, mask = image, tf.zeros_like(image[..., :1])
+    for number in range(settings.defects):
+        draws = sample(_of_defect(seed, number), settings, colours)
+        if number:  # a good picture stays good
+            has = (draws.sample[:, 0] < FURTHER) & (tf.reduce_max(mask, (1, 2, 3)) > 0.0)
+        else:
+            has = draws.sample[:, 0] < settings.probability
+        noisy, mask = made(has, noisy, mask, image, roi, draws, settings, sources, shapes, textures, real)
+    return Perturbed(tf.stop_gradient(noisy), mask)
 
 
-def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real):
-    """`perturb` with one defect a picture; `clean` is the picture before any, for what is measured on it."""
+def _of_defect(seed, number):
+    """The seeds of the `number`th defect of each picture."""
+    if not number:
+        return seed
+    return tf.map_fn(lambda one: tf.random.experimental.stateless_fold_in(one, _FURTHER + number, "philox"), seed)
+
+
+def _with_all(has, noisy, mask, *rest):
+    """(noisy, mask) with one more defect where `has` (B,)."""
+    more = _disturb(has, noisy, *rest)
+    return more.noisy, tf.maximum(mask, more.mask)
+
+
+def _with_some(has, noisy, mask, clean, roi, draws, *rest):
+    """The same, worked out for those rows alone."""
+    rows = tf.where(has)[:, 0]
+    # No kernel has to know what to do with no picture at all: the first stays as it is then.
+    rows = tf.cond(tf.size(rows) > 0, lambda: rows, lambda: tf.zeros((1,), tf.int64))
+    few = tf.nest.map_structure(lambda part: None if part is None else tf.gather(part, rows),
+                                (has, noisy, clean, roi, draws))
+    more = _disturb(*few, *rest)
+    masks = tf.maximum(tf.gather(mask, rows), more.mask)
+    return (tf.tensor_scatter_nd_update(noisy, rows[:, None], more.noisy),
+            tf.tensor_scatter_nd_update(mask, rows[:, None], masks))
+
+
+def _disturb(has, image, clean, roi, draws, settings, sources, shapes, textures, real):
+    """`image` with one defect where `has` (B,); `clean` is the picture before any, for what is measured on it."""
     _, height, width, channels = image.shape
-    draws = sample(seed, settings, image.shape[1:] if "color_pixel" in sources else (0, 0, channels))
     u = draws.sample
     source_index, shape_index = _choose(u[:, 1], sources), _choose(u[:, 2], shapes)
     if "cut_paste" in sources:
@@ -90,7 +118,7 @@ def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real)
     if "real" in sources:
         piece, own = reals.pasted(real, draws.source.scalars, place, height, width)
         mask = fillings.select(source_index == list(sources).index("real"), own, tf.broadcast_to(mask, tf.shape(own)))
-    mask = mask & (u[:, 0] < settings.probability)[:, None, None, None]
+    mask = mask & has[:, None, None, None]
     if place is not None:
         mask = mask & (place > 0.0)
 
@@ -130,7 +158,7 @@ def _disturb(image, clean, roi, seed, settings, sources, shapes, textures, real)
     visible = tf.reduce_sum(change * seen, (1, 2, 3), keepdims=True) > VISIBLE * area
     mask = mask & visible & (area >= settings.min_area)
     pixels = fillings.select(tf.reshape(mask, [-1]), *(tf.reshape(i, (-1, channels)) for i in (blended, image)))
-    return Perturbed(tf.stop_gradient(tf.reshape(pixels, tf.shape(image))), tf.cast(mask, tf.float32))
+    return Perturbed(tf.reshape(pixels, tf.shape(image)), tf.cast(mask, tf.float32))
 
 
 def sample(seed, settings, pixels=(0, 0, 1)):
@@ -189,19 +217,21 @@ def _stands_out(blended, image, clean, seen, contrast):
     With s the standard deviation around each pixel of the clean picture: the defect shifts the mean of its 5 x 5
     neighbourhood by more than `contrast` * s, or changes the deviation itself by more than half of that.
     """
-    usual = contrast * _deviation(clean)
-    shift = tf.reduce_max(tf.abs(pooled((blended - image) * seen, NEIGHBOURHOOD)), 3, keepdims=True)
-    structure = tf.abs(_deviation(image + (blended - image) * seen) - _deviation(image))
-    return (shift > usual * pooled(seen, NEIGHBOURHOOD)) | (structure > 0.5 * usual)
-
-
-def _deviation(image):
-    """Standard deviation of the picture around each pixel, the mean of its channels: (B, H, W, 1)."""
+    changed = planes((blended - image) * seen)
     side = max(NEIGHBOURHOOD, _sixteenth(image))
-    centred = image - tf.reduce_mean(image, (1, 2), keepdims=True)
-    mean = pooled(centred, side)
-    variance = tf.maximum(pooled(centred * centred, side) - mean * mean, 0.0)
-    return tf.sqrt(tf.reduce_mean(variance, 3, keepdims=True))
+    usual, before, after = (_deviation(maps, side) for maps in (planes(clean), planes(image), planes(image) + changed))
+    usual = contrast * usual
+    shift = tf.reduce_max(tf.abs(local_mean(changed, NEIGHBOURHOOD)), 1)
+    inside = tf.reshape(local_mean(planes(seen), NEIGHBOURHOOD), tf.shape(shift))
+    return ((shift > usual * inside) | (tf.abs(after - before) > 0.5 * usual))[..., None]
+
+
+def _deviation(maps, side):
+    """Standard deviation of the pictures (B, C, H, W) around each pixel, the mean of their channels: (B, H, W)."""
+    maps = maps - 0.5  # around 0, or the difference of the squares is rounding
+    mean = tf.reduce_mean(tf.square(local_mean(maps, side)), 1)
+    squares = local_mean(tf.reduce_mean(tf.square(maps), 1, keepdims=True), side)
+    return tf.sqrt(tf.maximum(tf.reshape(squares, tf.shape(mean)) - mean, 0.0))
 
 
 def _sixteenth(values):

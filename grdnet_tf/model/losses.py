@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..ops import pooled
+from ..ops import planes, pooled
 from ..options import READINGS
 
 CHANGE_POOL = 5  # pixels
@@ -44,7 +44,7 @@ def ssim_loss(x, y):
     it, with the same sigma. Height and width must be static. Range [0, 2]; 0 for equal images.
     """
     # Around 0, because variances are small differences of the squares: four times less rounding on bright pictures.
-    x, y = _planes(x) - 0.5, _planes(y) - 0.5
+    x, y = planes(x) - 0.5, planes(y) - 0.5
     # x apart from what depends on y: where x is the real image nothing is differentiated through its blur. The sum of
     # the squares suffices, as SSIM needs only the sum of the two variances: four blurs forward, three backward.
     mean_x = _blur(x)
@@ -189,11 +189,6 @@ def _shared(a, r, if_empty):
     # The inner where keeps the branch not taken free of 0 / 0, whose NaN would reach the gradient all the same.
     ratio = tf.reduce_sum(a * r, axes) / tf.where(empty, tf.ones_like(smaller), smaller)
     return tf.where(empty, if_empty * tf.ones_like(ratio), ratio)
-
-
-def _planes(image):
-    """(B, H, W, C) -> (B, C, H, W): the layout in which a blur is two plain matrix products."""
-    return tf.transpose(_float(image), (0, 3, 1, 2))
 
 
 def _gaussian(side):

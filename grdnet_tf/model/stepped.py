@@ -99,6 +99,7 @@ class SteppedModel(KerasModel):
         used = optimizers.three(given, learning_rate, self.precision == "mixed_float16")
         if jit_compile is None:
             jit_compile = bool(tf.config.list_physical_devices("GPU")) and not run_eagerly
+        self.sparing = not (jit_compile or tf.config.list_physical_devices("GPU"))  # which would wait for each count
         super().compile(optimizer=used[0], jit_compile=jit_compile, run_eagerly=run_eagerly,
                         steps_per_execution=steps_per_execution)
         if not KERAS_3:  # which sums what several workers log; our trackers have been merged already
@@ -131,11 +132,11 @@ class SteppedModel(KerasModel):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing to do: all is built. Keras 3's own way, over a batch of data, fails on a dict from several workers."""
 
-    def perturbed(self, batch):
+    def perturbed(self, batch, sparing=None):
         """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
 
         Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
-        InputError for what is no batch.
+        `sparing` as of `perturb.perturb`; None: unless steps go through XLA or to a GPU. InputError for what is no batch.
         """
         batch = inputs.batch_of(batch, self.channels)
         if "roi" not in batch:
@@ -146,7 +147,8 @@ class SteppedModel(KerasModel):
             return batch
         if "seed" not in batch:
             batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
-        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real)
+        sparing = self.sparing if sparing is None else sparing
+        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real, sparing)
         return dict(batch, noisy=noisy, mask=mask)
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long

@@ -146,7 +146,11 @@ def training_stream(model, config, data) -> pipeline.TrainingStream:
     place = config.noise.place
     on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
     taken = gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
-    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed, taken=taken,
+
+    def on_host(batch):
+        return model.perturbed(batch, sparing=True)
+
+    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else on_host, taken=taken,
                                    **_picture_options(config, data))
 
 
@@ -160,7 +164,7 @@ def held_out_set(model, config, data):
 
     def disturb(batch):
         drawn = perturb.perturb(batch["image"], batch["roi"], batch["seed"], config.validation, model.textures,
-                                model.real)
+                                model.real, sparing=True)
         return dict(batch, **drawn._asdict())
 
     return pipeline.held_out_dataset(data.held_out, config.data, views=config.validation.views, perturb=disturb,
