@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import uniform_filter
 
-from grdnet_tf.ops import double, pooled
+from grdnet_tf.ops import blurred, double, local_mean, planes, pooled
 
 
 def reference(maps, pool):
@@ -49,3 +49,16 @@ def test_a_pool_below_one_is_refused():
 def test_enlarging_copies_each_pixel_into_a_square_of_four():
     x = np.arange(2 * 3 * 4 * 2, dtype=np.float32).reshape(2, 3, 4, 2)
     np.testing.assert_array_equal(double(tf.constant(x)), x.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("height, width, side", [(13, 20, 5), (8, 9, 4), (6, 5, 21), (7, 7, 1)])
+def test_the_local_mean_of_planes_is_pooled(height, width, side):
+    x = np.random.default_rng(0).random((2, height, width, 3), np.float32)
+    found = tf.transpose(local_mean(planes(x), side), (0, 2, 3, 1))
+    np.testing.assert_allclose(found, pooled(x, side), atol=5e-7)
+
+
+def test_blurred_by_hand():
+    x = np.zeros((1, 4, 4, 1), np.float32)
+    x[0, 0, 2] = 16.0  # (1 2 1)^T (1 2 1) of it, the border's pixel once more beyond it: 2 + 1 of the 4
+    np.testing.assert_array_equal(blurred(x)[0, ..., 0], [[0, 3, 6, 3], [0, 1, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]])

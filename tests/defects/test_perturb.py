@@ -23,7 +23,7 @@ def test_changes_inside_the_mask_only(channels):
     assert (mask.sum((1, 2, 3)) > 0).mean() > 0.7
 
 
-@pytest.mark.parametrize("name", ALL_SOURCES)
+@pytest.mark.parametrize("name", [name for name in ALL_SOURCES if name != "warp"])  # which has no ghost: test_seamless
 def test_opacity_blends_the_same_source(name):
     # With opacity 1 the source itself is seen; at opacity b the picture must be (1 - b) image + b source.
     image, seed = pictures(), seeds(6)
@@ -211,8 +211,9 @@ def test_within_the_roi():
     image, seed = pictures(count=32), seeds(32)
     roi = np.zeros((32, 48, 40, 1), np.float32)
     roi[:, 30:44, 4:20] = 1.0
-    free = perturb(image, roi, seed, EVERYTHING, textures()).mask.numpy()
-    kept = perturb(image, roi, seed, EVERYTHING.replace(within_roi=1.0), textures()).mask.numpy()
+    settings = EVERYTHING.replace(sources={**ALL_SOURCES, "warp": 0.0})  # a blob, which has no centre
+    free = perturb(image, roi, seed, settings, textures()).mask.numpy()
+    kept = perturb(image, roi, seed, settings.replace(within_roi=1.0), textures()).mask.numpy()
     assert (free * (1.0 - roi)).sum() > 0
     assert (kept * (1.0 - roi)).sum() == 0
     assert (kept.sum((1, 2, 3)) > 0).mean() > 0.7  # lines, spots and rectangles are centred inside the ROI

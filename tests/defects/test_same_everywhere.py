@@ -57,6 +57,19 @@ def test_a_sample_does_not_depend_on_its_companions():
     np.testing.assert_allclose(some.noisy, together.noisy.numpy()[order], atol=1e-6)
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_what_is_worked_out_for_some_is_what_is_worked_out_for_all(probability):
+    settings = EVERYTHING.replace(within_roi=0.5, soft_edges=0.5, seamless=0.5, probability=probability)
+    image, seed, texture = pictures(), seeds(6), tf.constant(textures())
+    roi = np.zeros(image.shape[:3] + (1,), np.float32)
+    roi[:, 10:40, 5:30] = 1.0
+    everything = perturb(image, roi, seed, settings, texture)
+    some = perturb(image, roi, seed, settings, texture, sparing=True)
+    np.testing.assert_array_equal(some.mask, everything.mask)
+    np.testing.assert_array_equal(some.noisy, everything.noisy)
+    assert (everything.mask.numpy().sum() > 20) == (probability > 0)
+
+
 def test_batch_of_unknown_size():
     image, seed = pictures(count=5), seeds(5)
     data = tf.data.Dataset.from_tensor_slices((image, seed)).batch(4)
