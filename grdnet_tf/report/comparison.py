@@ -1,5 +1,4 @@
 """Several evaluated runs side by side: one table on the console, one page, one JSON file."""
-import csv
 import os
 from html import escape
 from typing import List, NamedTuple
@@ -9,8 +8,8 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.thresholds import ACCEPTED, LOOK, REJECTED
 from ..storage import read_json, write_json, write_text, writing
-from . import charts, page
-from .report import PAGE, PREDICTIONS, REPORT, restore
+from . import charts, gallery, page
+from .report import PAGE, REPORT, read_predictions, restore
 
 TEMPLATE = os.path.join(page.HERE, "comparison_page.html")
 JSON, HTML = "comparison.json", "comparison.html"
@@ -115,13 +114,11 @@ def verdicts(entries) -> List[str]:
 
 def _decisions(entry, reading):
     """{path below the data folder: (label, decision)}; {} where they are not there."""
+    root = entry.report.get("data") or ""
     try:
-        with open(os.path.join(entry.folder, PREDICTIONS), encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        root = entry.report.get("data") or ""
-        return {os.path.relpath(row["path"], root): (row["label" + reading], row["decision" + reading]) for row in rows
-                if row["decision" + reading]}
-    except (OSError, ValueError, KeyError):
+        return {os.path.relpath(row["path"], root): (row["label" + reading], row["decision" + reading])
+                for row in read_predictions(entry.folder) if row["decision" + reading]}
+    except (ValueError, KeyError):
         return {}
 
 
@@ -145,8 +142,7 @@ def build(entries, folder) -> str:
              *(key.replace("_", " ") for key in KEYS)]
     body = [[escape(cell) for cell in row[:first]] for row in rows[1:]]
     for row, entry in zip(body, entries):
-        link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")
-        row[0] = f'<a href="{escape(link)}">{row[0]}</a>'
+        row[0] = _link(entry, folder)
     for key in (*LINE, *KEYS):
         for row, cell in zip(body, _figures(entries, key, reading)):
             row.append(cell)
@@ -155,7 +151,30 @@ def build(entries, folder) -> str:
         "reading": page.READINGS[reading].lower().replace("roi", "ROI"), "runs": page.table(heads, body),
         "curves": _curves(entries, reading),
         "verdicts": "".join(f"<p>{escape(line)}</p>" for line in verdicts(entries)),
-        "grid": page.table(grid[0], [[escape(cell) for cell in row] for row in grid[1:]])})
+        "grid": page.table(grid[0], [[escape(cell) for cell in row] for row in grid[1:]]),
+        "pictures": _pictures(entries, reading, folder)})
+
+
+def _link(entry, folder):
+    """The run's name, which leads to its report."""
+    link = os.path.relpath(os.path.join(entry.folder, PAGE), folder).replace(os.sep, "/")
+    return f'<a href="{escape(link)}">{escape(_name(entry))}</a>'
+
+
+def _pictures(entries, reading, folder):
+    """A row of pictures a run, as long as the page has room for them."""
+    parts, room = [], page.BYTES
+    for entry in entries:
+        levels = [(words, entry.report.get(key + reading)) for words, key in
+                  (("rejected above", "threshold"), ("looked at again above", "look"))]
+        facts = [escape(_data(entry)), *(f"{words} {level:.4g}" for words, level in levels if level is not None)]
+        row = gallery.row(entry.folder, reading, folder)
+        room -= len(row)
+        if room < 0:
+            row = '<p class="soft small">The page has no room for more pictures; compare fewer runs.</p>'
+        parts.append(f'<h3 class="of-run">{_link(entry, folder)} <span class="soft small">{" · ".join(facts)}</span></h3>'
+                     + row)
+    return "".join(parts)
 
 
 def _figures(entries, key, reading):

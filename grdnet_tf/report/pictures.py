@@ -9,7 +9,9 @@ BLUE, ORANGE, RED = (40, 90, 255), (255, 150, 0), (235, 20, 20)  # ROI, ground t
 AMBER = (201, 143, 0)  # found, to look at again
 IMAGE_SHARE = 0.55  # of the picture where the served overlay's colours lie over it
 MIDDLE = 0.5        # what stands in for a threshold where there is none
+PANELS = ("image", "reconstruction", "truth", "overlay", "map", "map over image", "pooled", "regions")  # of a sheet
 _INK, _PAPER, _BAR, _STEPS = (60, 60, 60), 255, 22, 64
+_SIDE, _BELOW = 2, 4  # of paper around a panel
 
 
 def _scale(colours, opacity):
@@ -72,6 +74,16 @@ def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, limits=No
     return np.vstack([np.hstack(cells[:4]), np.hstack(cells[4:])])
 
 
+def panels(sheet):
+    """{name of `PANELS`: (h, w, 3) uint8} of what `draw_sheet` made, without titles; None of what is no such sheet."""
+    rows, columns = sheet.shape[0] // 2, sheet.shape[1] // 4
+    height, width = rows - _BAR - _BELOW, columns - 2 * _SIDE
+    if sheet.shape[:2] != (2 * rows, 4 * columns) or min(height, width) < 1:
+        return None
+    corners = [(row * rows + _BAR, column * columns + _SIDE) for row in range(2) for column in range(4)]
+    return {name: sheet[top:top + height, left:left + width] for name, (top, left) in zip(PANELS, corners)}
+
+
 def to_rgb(image):
     """(H, W, 1 or 3) in [0, 1] -> (H, W, 3) uint8."""
     image = (np.clip(np.asarray(image, np.float32), 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -114,4 +126,4 @@ def _fit(panel, side):
 def _titled(panel, title):
     bar = np.full((_BAR, panel.shape[1], 3), _PAPER, np.uint8)
     cv2.putText(bar, title, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
-    return cv2.copyMakeBorder(np.vstack([bar, panel]), 0, 4, 2, 2, cv2.BORDER_CONSTANT, value=(_PAPER,) * 3)
+    return cv2.copyMakeBorder(np.vstack([bar, panel]), 0, _BELOW, _SIDE, _SIDE, cv2.BORDER_CONSTANT, value=(_PAPER,) * 3)

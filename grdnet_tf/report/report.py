@@ -86,6 +86,15 @@ def predictions(evaluation, pictures) -> str:
     return text.getvalue()
 
 
+def read_predictions(folder) -> list:
+    """What `predictions` wrote, a {column: text} an image; [] where it is not there or cannot be read."""
+    try:
+        with open(os.path.join(folder, PREDICTIONS), encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
 def regions(rows) -> str:
     """One CSV row a found region, of each image the highest peaks first; pixels are those of the evaluated map."""
     text = io.StringIO()

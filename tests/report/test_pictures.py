@@ -4,7 +4,7 @@ import pytest
 
 from grdnet_tf.evaluation.measure import Seen
 from grdnet_tf.ops import pooled
-from grdnet_tf.report.pictures import ABOVE, BELOW, BLUE, ORANGE, RED, draw_sheet, heat, smoothed
+from grdnet_tf.report.pictures import ABOVE, BELOW, BLUE, ORANGE, RED, draw_sheet, heat, panels, smoothed
 
 
 def test_sheet_shows_roi_truth_and_finds_in_their_colours():
@@ -19,6 +19,9 @@ def test_sheet_shows_roi_truth_and_finds_in_their_colours():
     overlay = sheet[22:86, 3 * 68 + 2:4 * 68 - 2]  # the last panel of the first row, below its title
     for colour, (row, column) in ((BLUE, (39, 60)), (ORANGE, (24, 28)), (RED, (8, 10))):
         assert tuple(overlay[row, column]) == colour  # twice the size: edges of roi, mask and find
+    np.testing.assert_array_equal(panels(sheet)["overlay"], overlay)
+    assert tuple(panels(sheet)["truth"][24, 28]) == (255,) * 3 and panels(sheet)["regions"].shape == (64, 64, 3)
+    assert panels(sheet[1:]) is None and panels(sheet[:52]) is None  # another side; titles without panels
     unknown = draw_sheet(seen._replace(mask=None, roi=None), smooth, threshold=None, pool=5, side=64)
     assert unknown.shape == sheet.shape
     assert not (unknown == np.array(RED, np.uint8)).all(axis=-1).any()
