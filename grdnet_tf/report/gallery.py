@@ -16,6 +16,7 @@ from .report import read_predictions
 
 FINDS, MISSES, ALARMS = 3, 3, 2
 WORDS = {REJECTED: "rejected", LOOK: "look again", ACCEPTED: "accepted", "": "no threshold"}
+GOOD = {"": "good pictures", "_roi": "pictures without a defect inside the ROI"}
 HALF = 127  # of the white in a sheet, which JPEG blurs
 NOTHING = '<p class="soft small">{} <code>evaluate.py --pictures N</code> draws them.</p>'
 
@@ -62,7 +63,7 @@ def row(folder, reading, out) -> str:
         ("Worst misses: the lowest scores of defects", misses, "misses", _near(
             others, ACCEPTED, known, f"There is no {'other ' if bad else ''}defective picture.",
             "No defect was accepted; these come nearest.")),
-        ("Worst false alarms: the highest scores of good pictures", alarms, "alarms", _near(
+        (f"Worst false alarms: the highest scores of {GOOD[reading]}", alarms, "alarms", _near(
             good, REJECTED, known, "There is no good picture.", "No good picture was rejected; these come nearest."))]
     return '<div class="told">' + "".join(
         f'<section class="{name}"><h4>{title}</h4><div class="cards">'
@@ -126,14 +127,12 @@ def _near(judged, wrong, known, none, nearest):
 
 
 def _missing(group):
-    """What would stand before the pictures shown, or beside them, in words."""
+    """What would have stood there, in words."""
     words = []
     if group.without:
-        of = "that would stand here" if group.shown else "of these pictures"
-        words.append(f"{group.without} {of} {'was' if group.without == 1 else 'were'} not drawn; "
-                     "<code>evaluate.py --pictures N</code> draws more.")
+        words.append(f"Passed over: {group.without} without a sheet; <code>evaluate.py --pictures N</code> draws more.")
     if group.astray:
-        words.append(f"{group.astray} of higher score {'is' if group.astray == 1 else 'are'} not marked on the defect.")
+        words.append(f"Passed over: {group.astray} rejected, but not marked on the defect.")
     return words
 
 
@@ -142,10 +141,10 @@ def _card(one, panels, folder, out):
     kind = {LOOK: "look", "": ""}.get(one.decision, wrong)
     name, defect = escape(os.path.basename(one.path)), escape(one.defect)
     link = os.path.relpath(os.path.join(folder, *one.picture.split("/")), out).replace(os.sep, "/")
-    lines = "".join(f'<path class="outline of-{kind}" d="{shots.outline(panels[panel].max(axis=2) > HALF)}"/>'
-                    for kind, panel in (("truth", "truth"), ("found", "regions")))
-    images = "".join(_image(panels[panel], lines, f"{defect}, {name}: {words}") for panel, words in
-                     (("image", "the picture, outlined"), ("pooled", "the anomaly map over it, outlined")))
+    found, truth = (f'<path class="outline of-{kind}" d="{shots.outline(panels[panel].max(axis=2) > HALF)}"/>'
+                    for kind, panel in (("found", "regions"), ("truth", "truth")))
+    images = (_image(panels["image"], found + truth, f"{defect}, {name}: the picture, outlined")  # dashes over what is found
+              + _image(panels["pooled"], truth, f"{defect}, {name}: the anomaly map over it, the truth outlined"))
     return (f'<figure class="seen {kind}"><a href="{escape(quote(os.fsencode(link)))}">{images}</a><figcaption>'
             f'<span class="tag">{WORDS.get(one.decision, "")}</span> · {one.score:.3g}<br>{defect}<br>{name}'
             '</figcaption></figure>')

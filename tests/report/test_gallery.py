@@ -60,7 +60,7 @@ def test_the_best_and_the_worst_in_their_order(tmp_path):
     # c.png has the highest score, but its map is high beside the crack: no find that anyone would show.
     assert found["finds"] == ([("right", "rejected", "0.9", "spot", "b.png"), ("right", "rejected", "0.8", "crack", "d.png"),
                                ("right", "rejected", "0.7", "spot", "a.png")],
-                              "1 of higher score is not marked on the defect.")
+                              "Passed over: 1 rejected, but not marked on the defect.")
     assert found["misses"] == ([("miss", "accepted", "0.1", "spot", "g.png"), ("miss", "accepted", "0.2", "spot", "h.png"),
                                 ("miss", "accepted", "0.3", "spot", "f.png")], "")
     assert found["alarms"] == ([("alarm", "rejected", "0.55", "good", "k.png"),
@@ -70,20 +70,23 @@ def test_the_best_and_the_worst_in_their_order(tmp_path):
 def test_the_panels_are_the_outlined_picture_and_its_map(tmp_path):
     entry = write(tmp_path / "run", IMAGES)
     text = comparison.build([entry], str(tmp_path))
-    images = re.findall('shape:(.*?);.*?<img src="data:image/jpeg;base64,(.*?)" alt="(.*?)"><svg viewBox="(.*?)".*?'
-                        '<path class="outline of-truth" d="(.*?)"/><path class="outline of-found" d="(.*?)"/>', text)
+    images = re.findall('shape:(.*?);.*?<img src="data:image/jpeg;base64,(.*?)" alt="(.*?)"><svg viewBox="(.*?)" .*?>'
+                        '(.*?)</svg>', text)
     assert [image[2] for image in images[:2]] == ["spot, b.png: the picture, outlined",
-                                                  "spot, b.png: the anomaly map over it, outlined"]
-    assert len(images) == 2 * 8 and {(shape, box) for shape, *_, box, _, _ in images} == {("256 / 256", "0 0 256 256")}
+                                                  "spot, b.png: the anomaly map over it, the truth outlined"]
+    assert len(images) == 2 * 8 and {(shape, box) for shape, _, _, box, _ in images} == {("256 / 256", "0 0 256 256")}
     image, warm = (cv2.imdecode(np.frombuffer(base64.b64decode(image[1]), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
                    for image in images[:2])
     assert np.abs(image.astype(int) - 50).max() <= 6  # picture 1: 40 + 10; JPEG twice
     assert warm[90, 90, 0] > warm[200, 200, 0] + 60   # above the threshold: warm
-    for path in images[0][4:]:  # 8 times the size: 64 to 128, and half a pixel that JPEG and the contour may add
-        corners = np.array(re.findall("([\\d.]+),([\\d.]+)", path), float)
+    lines = [re.findall('of-(.*?)" d="(.*?)"', image[4]) for image in images]
+    assert [[kind for kind, path in one if path] for one in (*lines[:2], *lines[6:8], *lines[12:14])] == [
+        ["found", "truth"], ["truth"],  # a find, its map
+        ["truth"], ["truth"],           # a miss: nothing is found
+        ["found"], []]                  # a false alarm
+    for _, path in lines[0]:  # 8 times the size: 64 to 128
+        corners = np.array(re.findall(r"([\d.]+),([\d.]+)", path), float)
         np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[64, 64], [128, 128]], atol=1)
-    assert images[6][4] and not images[6][5]            # of a miss there is the truth alone
-    assert not images[14][4] and not images[14][5]      # and of a good picture nothing
 
 
 def test_a_picture_to_be_looked_at_again_is_neither_found_nor_missed(tmp_path):
@@ -118,6 +121,7 @@ def test_inside_the_region_a_defect_outside_counts_as_good(tmp_path):
         "path,label,defect,score,decision,label_roi,score_roi,decision_roi,regions,picture\n"
         "d/dirt/1.png,1,dirt,0.9,rejected,0,0.1,accepted,0,pictures/dirt/1.jpg\n")
     folder = str(tmp_path / "evaluation")
+    assert gallery.read(str(tmp_path), "") == []  # no such file there
     assert gallery.read(folder, "") == [("d/dirt/1.png", "dirt", 1, 0.9, "rejected", "pictures/dirt/1.jpg")]
     assert gallery.read(folder, "_roi") == [("d/dirt/1.png", "dirt", 0, 0.1, "accepted", "pictures/dirt/1.jpg")]
 
@@ -140,9 +144,9 @@ def test_what_was_not_drawn_is_counted(tmp_path):
     found = told(comparison.build([entry], str(tmp_path)))
     assert [card[-1] for card in found["finds"][0]] == ["d.png", "e.png"]
     # Rejected are c, b, d, a and e: c, b and a have no sheet.
-    assert found["finds"][1].startswith("3 that would stand here were not drawn; ")
+    assert found["finds"][1].startswith("Passed over: 3 without a sheet; ")
     assert [card[-1] for card in found["misses"][0]] == ["h.png"]
-    assert found["alarms"][0] == [] and found["alarms"][1].startswith("3 of these pictures were not drawn; ")
+    assert found["alarms"][0] == [] and found["alarms"][1].startswith("Passed over: 3 without a sheet; ")
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "no picture", "no sheet"])
@@ -156,7 +160,7 @@ def test_a_sheet_that_cannot_be_used_counts_as_not_drawn(tmp_path, damage):
         path.write_bytes(b"" if damage == "empty" else b"spot")
     found = told(comparison.build([entry], str(tmp_path)))
     assert [card[-1] for card in found["finds"][0]] == ["d.png", "a.png", "e.png"]
-    assert found["finds"][1].startswith("1 that would stand here was not drawn; ")
+    assert found["finds"][1].startswith("Passed over: 1 without a sheet; ")
 
 
 def test_the_page_has_an_end(tmp_path, monkeypatch):
