@@ -66,9 +66,9 @@ def row(folder, reading, out) -> str:
         (f"Worst false alarms: the highest scores of {GOOD[reading]}", alarms, "alarms", _near(
             good, REJECTED, known, "There is no good picture.", "No good picture was rejected; these come nearest."))]
     return '<div class="told">' + "".join(
-        f'<section class="{name}"><h4>{title}</h4><div class="cards">'
-        + "".join(_card(one, panels, folder, out) for one, panels in group.shown)
-        + f'</div><p class="soft small">{" ".join(filter(None, [words, *_missing(group)]))}</p></section>'
+        f'<section class="{name}"><h4>{title}</h4>'
+        f'<p class="soft small">{" ".join(filter(None, [words, *_missing(group)]))}</p><div class="cards">'
+        + "".join(_card(one, panels, folder, out) for one, panels in group.shown) + "</div></section>"
         for title, group, name, words in groups) + "</div>"
 
 
