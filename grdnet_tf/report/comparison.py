@@ -172,8 +172,8 @@ def _pictures(entries, reading, folder):
         room -= len(row)
         if room < 0:
             row = '<p class="soft small">The page has no room for more pictures; compare fewer runs.</p>'
-        parts.append(f'<h3 class="of-run">{_link(entry, folder)} <span class="soft small">{" · ".join(facts)}</span></h3>'
-                     + row)
+        parts.append(f'<h3 class="of-run">{_link(entry, folder)} '
+                     f'<span class="soft small">{" · ".join(facts)}</span></h3>{row}')
     return "".join(parts)
 
 

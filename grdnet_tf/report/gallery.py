@@ -22,7 +22,7 @@ NOTHING = '<p class="soft small">{} <code>evaluate.py --pictures N</code> draws 
 
 
 class Judged(NamedTuple):
-    """A row of predictions.csv in one reading; `picture`: its sheet within the evaluation's folder, "" if none was drawn."""
+    """A row of predictions.csv in one reading; `picture`: its sheet within the folder, "" if there is none."""
     path: str
     defect: str
     label: int
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Pictures and their panels; before them in order: how many have no sheet, how many are not marked on the defect."""
+    """Pictures and their panels; passed over before: how many have no sheet, how many are not marked there."""
     shown: list
     without: int
     astray: int
@@ -143,7 +143,7 @@ def _card(one, panels, folder, out):
     link = os.path.relpath(os.path.join(folder, *one.picture.split("/")), out).replace(os.sep, "/")
     found, truth = (f'<path class="outline of-{kind}" d="{shots.outline(panels[panel].max(axis=2) > HALF)}"/>'
                     for kind, panel in (("found", "regions"), ("truth", "truth")))
-    images = (_image(panels["image"], found + truth, f"{defect}, {name}: the picture, outlined")  # dashes over what is found
+    images = (_image(panels["image"], found + truth, f"{defect}, {name}: the picture, outlined")  # dashes on top
               + _image(panels["pooled"], truth, f"{defect}, {name}: the anomaly map over it, the truth outlined"))
     return (f'<figure class="seen {kind}"><a href="{escape(quote(os.fsencode(link)))}">{images}</a><figcaption>'
             f'<span class="tag">{WORDS.get(one.decision, "")}</span> · {one.score:.3g}<br>{defect}<br>{name}'
@@ -151,7 +151,7 @@ def _card(one, panels, folder, out):
 
 
 def _image(panel, lines, words):
-    """A panel under its outlines, which are as sharp in any size; the sheet's own, of one pixel, are blurred by JPEG."""
+    """A panel under its outlines, sharp in any size; the sheet's own, of one pixel, are blurred by JPEG."""
     height, width = panel.shape[:2]
     return (f'<span class="stage" style="--shape:{width} / {height}; --width:{width}px"><img src="{shots.jpeg(panel)}" '
             f'alt="{words}"><svg viewBox="0 0 {width} {height}" aria-hidden="true">{lines}</svg></span>')

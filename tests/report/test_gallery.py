@@ -26,7 +26,7 @@ IMAGES = [("spot", "a.png", 0.70, True), ("spot", "b.png", 0.90, True), ("crack"
 
 
 def write(folder, images, drawn=None, thresholds=THRESHOLDS):
-    """An evaluation of 32 x 32 pictures in which picture i has the grey level 40 + 10 i; `drawn`: names with a sheet."""
+    """An evaluation of 32 x 32 pictures of which i has the grey level 40 + 10 i; `drawn`: names with a sheet."""
     rows, sheets, truth, beside = [], [], np.zeros((32, 32), bool), np.zeros((32, 32), bool)
     truth[8:16, 8:16], beside[20:28, 20:28] = True, True
     limits = Limits.of(thresholds, False)
@@ -58,10 +58,12 @@ def test_the_best_and_the_worst_in_their_order(tmp_path):
     entry = write(tmp_path / "run", IMAGES)
     found = told(comparison.build([entry], str(tmp_path)))
     # c.png has the highest score, but its map is high beside the crack: no find that anyone would show.
-    assert found["finds"] == ([("right", "rejected", "0.9", "spot", "b.png"), ("right", "rejected", "0.8", "crack", "d.png"),
+    assert found["finds"] == ([("right", "rejected", "0.9", "spot", "b.png"),
+                               ("right", "rejected", "0.8", "crack", "d.png"),
                                ("right", "rejected", "0.7", "spot", "a.png")],
                               "Passed over: 1 rejected, but not marked on the defect.")
-    assert found["misses"] == ([("miss", "accepted", "0.1", "spot", "g.png"), ("miss", "accepted", "0.2", "spot", "h.png"),
+    assert found["misses"] == ([("miss", "accepted", "0.1", "spot", "g.png"),
+                                ("miss", "accepted", "0.2", "spot", "h.png"),
                                 ("miss", "accepted", "0.3", "spot", "f.png")], "")
     assert found["alarms"] == ([("alarm", "rejected", "0.55", "good", "k.png"),
                                 ("right", "accepted", "0.25", "good", "l.png")], "")
@@ -182,7 +184,8 @@ def test_names_are_text_and_links_lead_to_the_sheet(tmp_path):
     (card,), _ = told(text)["finds"]
     assert [html.unescape(part) for part in card[-2:]] == [defect, name]
     assert "<i>" not in text.split("<h2>Pictures")[1] and "<b>.png" not in text
-    assert [html.unescape(alt) for alt in re.findall('alt="(.*?)"', text)][0] == f"{defect}, {name}: the picture, outlined"
+    alt = html.unescape(re.search('alt="(.*?)"', text).group(1))
+    assert alt == f"{defect}, {name}: the picture, outlined"
     link = html.unescape(re.search('<figure.*?href="(.*?)"', text).group(1))
     assert not set(link) & set("#?<>\"' ") and os.path.isfile(out / unquote(link))
     shutil.rmtree(tmp_path / "run")  # the page holds its pictures itself
