@@ -16,6 +16,7 @@ from ..storage import aside, lock, sync, sync_tree, write_json, write_text, writ
 from . import page, shots
 
 REPORT, PAGE, PREDICTIONS, REGIONS = "report.json", "report.html", "predictions.csv", "regions.csv"
+BEST = 6  # of each, the sheets that are kept for them
 PICTURES = "pictures"
 LONGEST = 255  # bytes of a file's name that file systems take
 COLUMNS = (("image AUROC", "image_auroc"), ("image AP", "image_ap"), ("pixel AUROC", "pixel_auroc"),
@@ -114,7 +115,8 @@ def decide(score, limits):
 
 
 def most_telling(rows, records, limit, thresholds):
-    """At most `limit` records, worst misses and worst false alarms first."""
+    """At most `limit` records, worst misses and worst false alarms first; a few places are kept for the best finds and the
+    highest scores of good pictures, so that a comparison can show them."""
     name, field = ("image_roi", "score_roi") if "image_roi" in thresholds else ("image", "score")
     level = thresholds.get(name, {}).get("value", 0.5)
 
@@ -122,7 +124,11 @@ def most_telling(rows, records, limit, thresholds):
         margin = getattr(rows[i], field) - level
         return -margin if rows[i].label_roi else margin
 
-    return [records[i] for i in sorted(range(len(rows)), key=wrongness, reverse=True)[:limit]]
+    order = sorted(range(len(rows)), key=wrongness, reverse=True)
+    good, bad = ([i for i in order if bool(rows[i].label_roi) == label] for label in (False, True))
+    kept = [i for i in (*bad[::-1][:BEST], *good[:BEST]) if i not in order[:limit]][:limit // 4]
+    chosen = {*order[:limit - len(kept)], *kept}
+    return [records[i] for i in order if i in chosen]
 
 
 def table(report) -> str:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -204,3 +205,17 @@ def test_two_at_once_leave_one_whole_report(tmp_path):
         thread.join()
     assert not errors and marker(out) in ("a", "b") and sorted(os.listdir(out)) == FILES
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_the_worst_are_drawn_first_and_a_few_best_finds_and_highest_good_ones_too():
+    """Of 30 good and 30 defective pictures of scores up to 0.29 and from 0.505 on; rejected is from 0.4 on."""
+    rows = [SimpleNamespace(score=i / 100, label_roi=0) for i in range(30)]
+    rows += [SimpleNamespace(score=0.505 + i / 100, label_roi=1) for i in range(30)]
+    told = report.most_telling(rows, list(range(60)), 32, {"image": {"value": 0.4}})
+    # Nearest to the wrong side: defects from 0.505 on and good ones from 0.29 down, in turns; the six surest defects and
+    # the six highest good ones (which are among those anyway) besides.
+    assert len(told) == 32 and told[:2] == [30, 29]
+    assert set(range(54, 60)) <= set(told) and set(range(24, 30)) <= set(told)
+    assert set(told) - set(range(54, 60)) == {*range(30, 43), *range(17, 30)}
+    assert report.most_telling(rows, list(range(60)), 2, {"image": {"value": 0.4}}) == [30, 29]
+    assert sorted(report.most_telling(rows, list(range(60)), 60, {"image": {"value": 0.4}})) == list(range(60))
