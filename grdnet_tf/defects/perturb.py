@@ -151,7 +151,10 @@ def _disturb(has, image, clean, roi, draws, settings, sources, shapes, textures,
     change = tf.reduce_max(tf.abs(blended - image), axis=3, keepdims=True)
     near = pooled(change * seen, NEIGHBOURHOOD) > VISIBLE * pooled(seen, NEIGHBOURHOOD)
     if settings.contrast:
-        near = near & _stands_out(blended, image, clean, seen, settings.contrast)
+        stands_out = _stands_out(blended, image, clean, seen, settings.contrast)
+        if is_warp is not None:  # what is bent has the brightness and the structure of its surroundings
+            stands_out |= is_warp[:, None, None, None]
+        near = near & stands_out
     mask = mask & near & (change > 1e-6)  # more than the rounding of the blend
     seen = tf.cast(mask, tf.float32)
     area = tf.reduce_sum(seen, (1, 2, 3), keepdims=True)

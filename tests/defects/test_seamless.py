@@ -73,6 +73,8 @@ def test_a_warp_moves_what_is_broad_and_shows_no_ghost():
     darkest = noisy[moved].min(2)  # (n, 64, 1) of each row: what is moved is not mixed with what was there
     assert np.quantile(darkest, 0.9) < 0.45
     assert np.abs(noisy - image)[moved].max() > 0.5
+    again = perturb(image, None, seeds(24), settings.replace(contrast=2.0))  # what stands out is asked of others
+    np.testing.assert_array_equal(again.mask, mask)
 
 
 def test_a_seamless_sample_does_not_depend_on_its_companions():
