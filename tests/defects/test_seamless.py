@@ -27,7 +27,7 @@ def test_it_keeps_its_own_structure():
     image = np.full((1, 48, 64, 1), 0.5, np.float32)
     stripes = 0.5 + 0.2 * np.float32(np.arange(64) // 2 % 2 - 0.5)[None, None, :, None] + np.zeros_like(image)
     found = membrane(stripes, image, disc())
-    assert np.abs(found).mean() < 0.05 and found.std() < 0.03  # of stripes that differ from the picture by 0.1 everywhere
+    assert np.abs(found).mean() < 0.05 and found.std() < 0.03  # stripes that differ by 0.1 everywhere
 
 
 def test_the_difference_is_carried_inward_as_a_membrane():

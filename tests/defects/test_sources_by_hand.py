@@ -129,7 +129,7 @@ def test_each_sample_shows_its_own_source():
 
 @pytest.mark.parametrize("much, pixels", [(0.0, 0.75), (1.0, 6.0)])  # 48 / 64 and 48 / 8
 def test_a_warp_draws_aside_linearly_between_pixels(much, pixels):
-    """Where the mask is everywhere as thick; to the right on a ramp, so that each pixel shows what lies that far along."""
+    """Where the mask is everywhere as thick; to the right on a ramp: each pixel shows what lies that far along."""
     ramp = np.zeros((1, HEIGHT, WIDTH, 1), np.float32) + np.float32(np.arange(WIDTH) / 100)[:, None]
     found = shown("warp", ramp, u6=0.0, u7=much)[:, :WIDTH - 7]
     np.testing.assert_allclose(found, ramp[0, :, :WIDTH - 7] + pixels / 100, atol=1e-5)
