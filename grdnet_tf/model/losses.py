@@ -107,8 +107,8 @@ def soft_target(mask, image, noisy, half):
     """What the segmenter is asked for: a logistic function of how much the defect changes the picture, (B, H, W, 1).
 
     M (s(2 d / half - 2) - s(-2)) / (1 - s(-2)), s(x) = 1 / (1 + exp(-x)), d the mean of |X_n - X| over channels and
-    over the pixels of the mask within 5 x 5: 0 without change, 0.43 at `half`, 0.86 at twice that. What hardly shows is not
-    asked for with certainty, a guess is not asked for at all. NSA has such a logistic (Schlueter et al. 2022, section
+    over the pixels of the mask within 5 x 5: 0 without change, 0.43 at `half`, 0.86 at twice that. What hardly shows is
+    not asked for with certainty, a guess is not asked for at all. NSA has such a logistic (Schlueter et al. 2022, section
     3.2), from s(-2) on. `mask` {0, 1}; pictures (B, H, W, C) in [0, 1]; `half` above 0, in the same unit.
     """
     mask = _float(mask)

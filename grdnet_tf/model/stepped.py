@@ -130,13 +130,13 @@ class SteppedModel(KerasModel):
         return list((self.trackers or {}).values()) + list(getattr(self, "detection_trackers", {}).values())
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing to do: all is built. Keras 3's own way, over a batch of data, fails on a dict from several workers."""
+        """Nothing to do: all is built. Keras 3's own way, over a batch, fails on a dict from several workers."""
 
     def perturbed(self, batch, sparing=None):
         """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
 
         Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
-        `sparing` as of `perturb.perturb`; None: unless steps go through XLA or to a GPU. InputError for what is no batch.
+        `sparing` as of `perturb.perturb`; None: unless steps go through XLA or to a GPU. InputError for no batch.
         """
         batch = inputs.batch_of(batch, self.channels)
         if "roi" not in batch:
@@ -148,7 +148,8 @@ class SteppedModel(KerasModel):
         if "seed" not in batch:
             batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
         sparing = self.sparing if sparing is None else sparing
-        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real, sparing)
+        noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real,
+                              sparing)
         return dict(batch, noisy=noisy, mask=mask)
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long

@@ -126,4 +126,5 @@ def _fit(panel, side):
 def _titled(panel, title):
     bar = np.full((_BAR, panel.shape[1], 3), _PAPER, np.uint8)
     cv2.putText(bar, title, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
-    return cv2.copyMakeBorder(np.vstack([bar, panel]), 0, _BELOW, _SIDE, _SIDE, cv2.BORDER_CONSTANT, value=(_PAPER,) * 3)
+    return cv2.copyMakeBorder(np.vstack([bar, panel]), 0, _BELOW, _SIDE, _SIDE, cv2.BORDER_CONSTANT,
+                              value=(_PAPER,) * 3)

@@ -115,8 +115,8 @@ def decide(score, limits):
 
 
 def most_telling(rows, records, limit, thresholds):
-    """At most `limit` records, worst misses and worst false alarms first; a few places are kept for the best finds and the
-    highest scores of good pictures, so that a comparison can show them."""
+    """At most `limit` records, worst misses and worst false alarms first; a few places are kept for the best finds and
+    the highest scores of good pictures, so that a comparison can show them."""
     name, field = ("image_roi", "score_roi") if "image_roi" in thresholds else ("image", "score")
     level = thresholds.get(name, {}).get("value", 0.5)
 
