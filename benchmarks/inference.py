@@ -23,7 +23,7 @@ sys.path.insert(0, PROJECT)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 AGREE = 1e-4  # of the scores of any two forms
-KERAS, DECODE = "Keras predict", "SavedModel + decode"
+KERAS, SESSION, DECODE, ONNX = "Keras predict", "SavedModel session", "SavedModel + decode", "ONNX Runtime (CPU)"
 PROVIDERS = {"onnx": "CPUExecutionProvider", "onnx-cuda": "CUDAExecutionProvider",
              "onnx-tensorrt": "TensorrtExecutionProvider"}
 FURTHER = (*PROVIDERS, "openvino", "tftrt")  # forms beside those of TensorFlow alone
@@ -147,7 +147,7 @@ def load(model, folder, threads, arguments):
         return found[2], found[1], found[2] > threshold
 
     forms = {KERAS: predict, "SavedModel signature": signature,
-             "SavedModel session": session(saved, "serving_default", "images"),
+             SESSION: session(saved, "serving_default", "images"),
              DECODE: session(saved, "serve_bytes", "image_bytes")}
     return {**forms, **further}
 

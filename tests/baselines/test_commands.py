@@ -32,6 +32,8 @@ def test_a_run_says_what_it_holds(run):
     with open(os.path.join(folder, "summary.json"), encoding="utf-8") as stream:
         summary = json.load(stream)
     assert (summary["train_images"], summary["held_out_images"]) == (9, 3)
+    assert 0 < summary["seconds_in_features"] <= summary["seconds_to_fit"] <= 60 * summary["minutes"] + 0.1  # rounded
+    assert summary["processor_seconds"] > 0
     assert configuration.load_config(os.path.join(folder, "config.yaml")).method == method
 
 
