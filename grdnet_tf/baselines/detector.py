@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
+from ..model import inputs
 from ..model.grdnet import Detection
 
 keras = tf.keras
@@ -63,6 +64,14 @@ class FeatureDetector(keras.Model):
         if roi is not None:
             anomaly_map *= tf.cast(roi, tf.float32)
         return Detection(None, anomaly_map, self.score(features, distances, anomaly_map, roi))
+
+    def predict_step(self, data):
+        """Detection of a batch: images, or a dict with "image" and, to mask the result, "roi".
+
+        Keras' `predict` cannot hand over None: the reconstruction is an empty one, (B, H, W, 0).
+        """
+        batch = inputs.batch_of(data, self.channels, labels_matter=False)
+        return self(batch["image"], roi=batch.get("roi"))._replace(reconstruction=batch["image"][..., :0])
 
     def distances(self, features):
         """(B, h, w, C) -> (B, h, w), 0 or more."""

@@ -215,3 +215,15 @@ def test_patchcore_takes_other_sizes(pictures):
     assert resized.image_size == (32, 96)
     np.testing.assert_array_equal(resized(wide).anomaly_map, model(wide).anomaly_map)
     assert model(wide).anomaly_map.shape == (2, 32, 96, 1)
+
+
+def test_keras_predict_gives_what_a_call_does_and_an_empty_reconstruction(pictures):
+    _, images = pictures
+    model = padim.PaDiM(Means(), (32, 48), 3, padim.fit(Means(), batches(images)))
+    roi = np.ones((40, 32, 48, 1), np.float32)
+    roi[:, :20] = 0
+    for given, expected in ((images, model(images)), ({"image": images, "roi": roi}, model(images, roi=roi))):
+        found = model.predict(given, batch_size=16, verbose=0)
+        assert found[0].shape == (40, 32, 48, 0)
+        np.testing.assert_allclose(found[1], expected.anomaly_map, atol=1e-5)
+        np.testing.assert_allclose(found[2], expected.score, atol=1e-5)
