@@ -41,7 +41,7 @@ FIGURES = {"image AUROC": "image_auroc", "pixel AUROC": "pixel_auroc", "AUPRO 0.
            "false rejects": "false_reject_rate", "misses": "miss_rate"}
 COSTS = ("seconds_to_train", "processor_seconds", "peak_rss_mb")
 FORMS = {"Keras": inference.KERAS, "SavedModel": inference.SESSION, "ONNX": inference.ONNX}
-ROUNDS, CALLS = 5, 10  # of each form, beside a first round that does not count
+ROUNDS, CALLS = 3, 10  # of each form, beside a first round that does not count
 
 
 def parse(argv):
