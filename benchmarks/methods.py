@@ -5,8 +5,8 @@
 data, method, seed     of the run; data is the folder that the report is about
 reading                inside the ROI where the product has a region, else the whole picture
 image AUROC ... misses of RUN/evaluation; a run that has none, or one older than its weights, is evaluated first.
-                       False rejects: the share of the good pictures that is rejected; misses: that of the defective
-                       ones that is accepted without a second look; both at the default thresholds
+                       At the default thresholds: the share of the good pictures that is rejected, and that is to be
+                       looked at again; misses: the share of the defective ones that is accepted without a second look
 s to train             by the clock, in parentheses processor time, the steadier number beside other work: as the
                        run's summary.json has them, without start and imports; processor time is known of what is fitted
                        in one pass alone
@@ -38,7 +38,7 @@ from grdnet_tf.storage import write_json, write_text  # noqa: E402
 from grdnet_tf.training import run_folder  # noqa: E402
 
 FIGURES = {"image AUROC": "image_auroc", "pixel AUROC": "pixel_auroc", "AUPRO 0.3": "aupro",
-           "false rejects": "false_reject_rate", "misses": "miss_rate"}
+           "false rejects": "false_reject_rate", "good to look at": "false_look_rate", "misses": "miss_rate"}
 COSTS = ("seconds_to_train", "processor_seconds", "peak_rss_mb")
 FORMS = {"Keras": inference.KERAS, "SavedModel": inference.SESSION, "ONNX": inference.ONNX}
 ROUNDS, CALLS = 3, 10  # of each form, beside a first round that does not count

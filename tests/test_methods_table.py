@@ -47,6 +47,7 @@ def test_a_run_without_a_report_is_evaluated_and_its_row_has_the_reports_numbers
                      "image AUROC": f"{report['image_auroc_roi']:.3f}", "AUPRO 0.3": f"{report['aupro_roi']:.3f}",
                      "pixel AUROC": f"{report['pixel_auroc_roi']:.3f}", "misses": f"{report['miss_rate_roi']:.3f}",
                      "false rejects": f"{report['false_reject_rate_roi']:.3f}",
+                     "good to look at": f"{report['false_look_rate_roi']:.3f}",
                      "s to train": "90", "peak MB": "812"}  # 1.504 minutes are 90.24 s
     with open(out, encoding="utf-8") as stream:
         kept, = json.load(stream)["runs"]
@@ -64,7 +65,7 @@ def test_a_report_that_is_there_is_read_as_it_is(tmp_path, data, capsys):
     with open(out, encoding="utf-8") as stream:
         assert stream.read() == printed.out
     assert "| whole picture |" in printed.out
-    assert "| 0.000 | 1.000 | 90 (62) |" in printed.out  # no score is above 1: nothing is rejected, all is missed
+    assert "| 0.000 | 0.000 | 1.000 | 90 (62) |" in printed.out  # no score is above 1: all is accepted
 
 
 def test_a_report_older_than_the_weights_is_made_anew(tmp_path, data, capsys):
