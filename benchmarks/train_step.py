@@ -124,7 +124,7 @@ def build(config, batch_size):
 
 
 def count_flop(graph) -> int:
-    """FLOP of the convolutions and matrix products of a traced function, of static shapes (but for the noise, which is small)."""
+    """FLOP of the convolutions and matrix products of a traced function with static shapes, but for the noise's."""
     kernels = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNative", "Conv3D")
     total = 0
     for op in graph.get_operations():

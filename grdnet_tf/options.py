@@ -181,7 +181,8 @@ class Loss(Section):
     focal_alpha: Optional[Share] = option(
         None, "weight of defective pixels, 1 - alpha of good ones; null: both weigh 1")
     soft_target: number(0.0, 1.0) = option(
-        0.0, "change of its 5 x 5 pixels by which a defect is asked for with 0.43, twice as much with 0.86; 0: always with 1")
+        0.0, "change of its 5 x 5 pixels by which a defect is asked for with 0.43, twice as much with 0.86; 0: always "
+             "with 1")
     segmentation_to_generator: StrictBool = option(
         False, "whether the segmentation loss trains the generator too; false: two phases")
 

@@ -58,6 +58,16 @@ def test_the_local_mean_of_planes_is_pooled(height, width, side):
     np.testing.assert_allclose(found, pooled(x, side), atol=5e-7)
 
 
+def test_a_gpu_multiplies_nothing_for_a_local_mean(monkeypatch):
+    """Its TF32 has 10 bits: the graph made where there is one holds no matrix product, and gives the same."""
+    maps = np.random.default_rng(0).random((2, 3, 13, 20), np.float32)
+    expected = local_mean(maps, 5)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
+    graph = tf.function(lambda maps: local_mean(maps, 5)).get_concrete_function(tf.constant(maps))
+    assert not [op.type for op in graph.graph.get_operations() if "MatMul" in op.type]
+    np.testing.assert_allclose(graph(tf.constant(maps)), expected, atol=5e-7)
+
+
 def test_blurred_by_hand():
     x = np.zeros((1, 4, 4, 1), np.float32)
     x[0, 0, 2] = 16.0  # (1 2 1)^T (1 2 1) of it, the border's pixel once more beyond it: 2 + 1 of the 4

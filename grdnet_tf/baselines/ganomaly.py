@@ -159,7 +159,7 @@ class GANomaly(SteppedModel):
         unused = () if self.objective.adversarial else ("adversarial", "discriminator")
         return [term for term in TERMS if term not in unused]
 
-    def perturbed(self, batch, sparing=None):
+    def perturbed(self, batch):
         """The batch as it comes, for nothing is drawn: without defects it is its own "noisy"."""
         batch = inputs.batch_of(batch, self.channels)
         ones = tf.ones_like(batch["image"][..., :1])

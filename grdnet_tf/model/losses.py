@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..ops import planes, pooled
 from ..options import READINGS
 
-CHANGE_POOL = 5  # pixels
+CHANGE_POOL = 5  # pixels, the side of the square in which a defect's change is measured
 SSIM_WINDOW, SSIM_SIGMA, SSIM_K1, SSIM_K2 = 11, 1.5, 0.01, 0.03
 
 

@@ -132,11 +132,11 @@ class SteppedModel(KerasModel):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing to do: all is built. Keras 3's own way, over a batch, fails on a dict from several workers."""
 
-    def perturbed(self, batch, sparing=None):
+    def perturbed(self, batch):
         """The batch with "roi", "noisy" and "mask": as it comes, or made here, on the accelerator, from its seeds.
 
         Bare images, or a dict without "roi" or "seed", get a ROI of ones and seeds from TensorFlow's global generator.
-        `sparing` as of `perturb.perturb`; None: unless steps go through XLA or to a GPU. InputError for no batch.
+        InputError for what is no batch.
         """
         batch = inputs.batch_of(batch, self.channels)
         if "roi" not in batch:
@@ -147,9 +147,8 @@ class SteppedModel(KerasModel):
             return batch
         if "seed" not in batch:
             batch["seed"] = tf.random.uniform((tf.shape(batch["image"])[0], 2), maxval=2**31 - 1, dtype=tf.int32)
-        sparing = self.sparing if sparing is None else sparing
         noisy, mask = perturb(batch["image"], batch["roi"], batch["seed"], self.noise, self.textures, self.real,
-                              sparing)
+                              self.sparing)
         return dict(batch, noisy=noisy, mask=mask)
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert: it takes long

@@ -146,11 +146,7 @@ def training_stream(model, config, data) -> pipeline.TrainingStream:
     place = config.noise.place
     on_device = place == "device" or (place == "auto" and tf.config.list_physical_devices("GPU"))
     taken = gigabytes_kept(data.held_out, config.data, data.channels, data.depth)
-
-    def on_host(batch):
-        return model.perturbed(batch, sparing=True)
-
-    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else on_host, taken=taken,
+    return pipeline.TrainingStream(data.train, config.data, perturb=None if on_device else model.perturbed, taken=taken,
                                    **_picture_options(config, data))
 
 
