@@ -1,6 +1,6 @@
 """Held-out good pictures with defects drawn by OpenCV: a family of defects that no training noise knows, to choose by.
 
-    python benchmarks/drawn_defects.py --data DIR --out OUT        DIR/train/good -> OUT in the MVTec layout
+    python benchmarks/drawn_defects.py --run RUN --out OUT        what RUN held out -> OUT in the MVTec layout
     python evaluate.py --run RUN --data OUT --out REPORT           RUN trained on DIR, same seed and held_out
 
 Those of grdnet_tf/defects/drawn.py, inside the ROI where there is one, at the pictures' own size. A drawing that nobody
@@ -17,18 +17,16 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from grdnet_tf.data import foreground  # noqa: E402
 from grdnet_tf.data.files import read_picture  # noqa: E402
-from grdnet_tf.data.records import hold_out, inspect, list_mvtec  # noqa: E402
 from grdnet_tf.data.roi import read_roi  # noqa: E402
 from grdnet_tf.defects import drawn as drawings  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
+from grdnet_tf.training import good_pictures, run_folder  # noqa: E402
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, metavar="DIR", help="MVTec layout; only train/good and roi/ are read")
+    parser.add_argument("--run", required=True, metavar="RUN", help="whose held-out good pictures are drawn on")
     parser.add_argument("--out", required=True, metavar="OUT", help="folder to make")
-    parser.add_argument("--held-out", type=float, default=0.1, help="data.held_out of the run (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="train.seed of the run (default: %(default)s)")
     parser.add_argument("--pictures", type=int, default=40, help="held-out pictures at most (default: %(default)s)")
     parser.add_argument("--each", type=int, default=30, help="drawings of each type at least (default: %(default)s)")
     return parser.parse_args(argv)
@@ -39,9 +37,10 @@ def main(argv=None) -> int:
     try:
         if os.path.exists(arguments.out):
             raise InputError(f"{arguments.out}: exists already")
-        records = list_mvtec(arguments.data, "train")
-        records = hold_out(records, arguments.held_out, arguments.seed)[1][:arguments.pictures]
-        write(inspect(records).records, arguments.out, arguments.each, np.random.default_rng(1))
+        held_out = good_pictures.find(arguments.run, run_folder.read_config(arguments.run)).held_out
+        if not held_out:
+            raise InputError(f"{arguments.run}: it held out no pictures that are still there")
+        write(held_out[:arguments.pictures], arguments.out, arguments.each, np.random.default_rng(1))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

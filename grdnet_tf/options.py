@@ -45,6 +45,8 @@ class Data(Section):
     white: whole(0, 65535) = option(
         0, "value of a pixel that counts as white, brighter ones too: 4095 for 12 bit in a 16-bit file; 0: the file's range")
     held_out: number(0.0, 0.5) = option(0.1, "share of train/good kept for validation and the threshold")
+    held_out_by: choice("picture", "part") = option(
+        "picture", "part: pictures of one part, by their likeness, are held out together, or trained on together")
     cache: choice("auto", "ram", "none") = option(
         "auto", "where decoded pictures are kept; auto: in RAM if they fit into `cache_gb`")
     cache_gb: number() = option(4.0, "gigabytes that `cache: auto` may take")
@@ -263,7 +265,7 @@ class Train(Section):
 
 
 # What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
-_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "on_bad_image", "max_skipped",
+_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image", "max_skipped",
                 "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "smoothing")

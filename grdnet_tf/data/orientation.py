@@ -11,6 +11,7 @@ from typing import NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
+from . import likeness
 from .files import read_picture
 from .records import evenly
 
@@ -19,8 +20,7 @@ FEWEST = 8        # of which nothing can be said with less
 NEIGHBOURS = 5    # a picture belongs to the good ones as much as it is like the nearest of them
 TOLD_APART = 0.9  # AUROC from which changed pictures count as no longer among the good ones
 ANGLES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, math.pi / 2, 2.2, math.pi)  # rad
-BLANK = 1e-3      # deviation of a picture in [0, 1] below which there is nothing to see
-_LONG, _COARSE = 96, 32  # pixels of the long side: turned at the first, compared at the second, where no turn blurs
+_LONG = 96  # pixels of the long side: turned at this, compared at `likeness.COARSE`, where no turn blurs
 _BORDERS = {"reflect": cv2.BORDER_REFLECT, "constant": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE,
             "wrap": cv2.BORDER_WRAP}
 
@@ -43,8 +43,9 @@ def measure(records: Sequence, image_size: Tuple[int, int], limits: Orientation,
     """
     if len(records) < FEWEST:
         return limits
-    pictures = np.stack([_small(read_picture(record.image), image_size) for record in evenly(records, PICTURES)])
-    good = np.fft.rfft2(_standardised(pictures))
+    pictures = np.stack([likeness.small(read_picture(record.image), image_size, _LONG)
+                         for record in evenly(records, PICTURES)])
+    good = likeness.spectra(pictures)
     own = _likeness(pictures, good)
 
     def natural(changed):
@@ -62,34 +63,10 @@ def measure(records: Sequence, image_size: Tuple[int, int], limits: Orientation,
 
 def _likeness(pictures, good):
     """(N,): of each picture to the good ones but the one at its own place; `good` are their spectra."""
-    spectra, side = np.fft.rfft2(_standardised(pictures)), _sides(pictures.shape[1:3], _COARSE)
-    found = np.empty((len(pictures), len(good)))
-    for i, spectrum in enumerate(spectra):
-        found[i] = np.fft.irfft2((spectrum.conj() * good).sum(axis=1), s=side).max(axis=(1, 2))
+    side = likeness.sides(pictures.shape[1:3], likeness.COARSE)
+    found = np.stack([likeness.correlations(one, good, side) for one in likeness.spectra(pictures)])
     np.fill_diagonal(found, -np.inf)
     return np.sort(found, axis=1)[:, -NEIGHBOURS:].mean(axis=1)
-
-
-def _small(pixels, image_size):
-    """(h, w, C) float32 in [0, 1] of the aspect that `image_size` (H, W) has."""
-    height, width = _sides(image_size, _LONG)
-    small = cv2.resize(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max, (width, height),
-                       interpolation=cv2.INTER_AREA)
-    return small.reshape(height, width, -1)
-
-
-def _sides(size, longest):
-    return [max(1, round(side * longest / max(size))) for side in size]
-
-
-def _standardised(pictures):
-    """(N, C, h, w): coarse, each colour of mean 0, each picture of length 1: a product of two is their correlation."""
-    height, width = _sides(pictures.shape[1:3], _COARSE)
-    coarse = np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
-                       for p in pictures]).transpose(0, 3, 1, 2)
-    coarse = coarse - coarse.mean(axis=(2, 3), keepdims=True)
-    length = np.sqrt(np.square(coarse).sum(axis=(1, 2, 3), keepdims=True))
-    return coarse / np.maximum(length, BLANK * math.sqrt(coarse[0].size))
 
 
 def _turned(pictures, angle, border):

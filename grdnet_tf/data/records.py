@@ -7,7 +7,6 @@ Pure Python and OpenCV, no TensorFlow: a folder is judged in a fraction of the t
 """
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -105,27 +104,6 @@ def has_split(root: str, split: str) -> bool:
 def list_pictures(folder: str) -> List[Record]:
     """Records of all pictures in `folder`, as good ones without mask or ROI. InputError if there are none."""
     return [Record(image, None, None, 0, "good") for image in layout.pictures(os.fspath(folder))]
-
-
-def hold_out(records: Sequence[Record], share: float, seed: int) -> Tuple[Sequence[Record], Sequence[Record]]:
-    """Splits off `share` of `records` for validation: (train, held_out), each in the given order.
-
-    A pure function of the number of records, `share` and `seed` (hashes, not a generator whose stream may change with
-    a version), so that a resumed run, or one on another machine, holds out the same pictures. At least one is held
-    out and at least one is left.
-    """
-    if not 0 < share < 1:
-        raise InputError(f"share of held-out pictures is {share}, expected more than 0 and less than 1")
-    if len(records) < 2:
-        raise InputError(f"{len(records)} training picture(s): at least 2 are needed, one of them to validate on")
-    count = min(max(1, round(share * len(records))), len(records) - 1)
-    digests = bytearray()
-    for i in range(len(records)):
-        digests += hashlib.sha256(f"{seed}:{i}".encode()).digest()[:16]  # no two alike
-    order = np.lexsort(np.frombuffer(digests, ">u8").reshape(-1, 2).T[::-1])
-    held = np.zeros(len(records), bool)
-    held[order[:count]] = True
-    return chosen(records, np.flatnonzero(~held)), chosen(records, np.flatnonzero(held))
 
 
 def duplicates(a: Sequence[Record], b: Sequence[Record]) -> List[Tuple[str, str]]:

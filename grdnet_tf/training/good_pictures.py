@@ -6,7 +6,8 @@ from typing import List, NamedTuple, Optional
 
 from ..data import selection
 from ..data.files import sha256_of
-from ..data.records import Record, has_split, hold_out, is_there, list_mvtec
+from ..data.holding_out import hold_out
+from ..data.records import Record, has_split, is_there, list_mvtec
 from ..errors import InputError
 from ..storage import read_arrays
 from . import recorded, run_folder

@@ -6,7 +6,8 @@ from typing import NamedTuple, Optional, Sequence
 
 from .. import config as configuration
 from ..data import aligning, orientation, selection
-from ..data.records import Record, duplicates, has_split, hold_out, inspect, list_mvtec
+from ..data.holding_out import hold_out, parts_shown
+from ..data.records import Record, duplicates, has_split, inspect, list_mvtec
 from ..errors import InputError
 from ..storage import absolute
 from . import recorded as records_of
@@ -59,7 +60,7 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
     if recorded is not None:
         parts = records_of.same_pictures(recorded, inspection.records + masks, root)
     else:
-        parts = {**_split(inspection.records, d.held_out, config.train.seed, parent), NOISE: masks}
+        parts = {**_split(inspection.records, d, config.train.seed, parent), NOISE: masks}
         unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
         found = records_of.record(root, channels, inspection.depth, {**parts, SKIPPED: unusable})
         recorded = records_of.from_before(found, parent)
@@ -79,14 +80,15 @@ def alignment(config) -> Optional[str]:
     return config.station.align or aligning.beside(config.data.root)
 
 
-def _split(records, share, seed, parent):
-    """{TRAINED: records, HELD_OUT: records}."""
-    if not share:
+def _split(records, d, seed, parent):
+    """{TRAINED: records, HELD_OUT: records}; `d` are the options of the data."""
+    if not d.held_out:
         return {TRAINED: records, HELD_OUT: []}
     if parent is None:
-        return dict(zip((TRAINED, HELD_OUT), hold_out(records, share, seed)))
+        return dict(zip((TRAINED, HELD_OUT), hold_out(records, d.held_out, seed, _parts(records, d))))
     known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
-    held = known.held_out + (hold_out(known.new, share, seed)[1] if len(known.new) > 1 else [])
+    new = hold_out(known.new, d.held_out, seed, _parts(known.new, d))[1] if len(known.new) > 1 else []
+    held = known.held_out + new
     if not held:
         raise InputError(f"data.held_out: all of the {len(records)} pictures are ones that the run of --from was "
                          "trained on; none is left to validate on")
@@ -98,6 +100,17 @@ def _split(records, share, seed, parent):
     if not found[TRAINED]:
         raise InputError("all pictures are ones that the run of --from held out; none is left to train on")
     return found
+
+
+def _parts(records, d):
+    """What `hold_out` takes whole; None where pictures are held out one by one."""
+    if d.held_out_by != "part":
+        return None
+    parts = parts_shown(records, d.image_size)
+    if parts is not None and (shown := len(set(parts))) < len(records):
+        logger.info("%d good pictures, %d parts by their likeness: held out by part, as far as these fit into %g %%",
+                    len(records), shown, 100 * d.held_out)
+    return parts
 
 
 def _warn_of_duplicates(root, records):

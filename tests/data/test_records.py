@@ -7,7 +7,7 @@ import sys
 import pytest
 from drawn import one_line, picture, region, write
 
-from grdnet_tf.data.records import Record, duplicates, hold_out, list_mvtec
+from grdnet_tf.data.records import Record, duplicates, list_mvtec
 from grdnet_tf.errors import InputError
 
 
@@ -98,32 +98,7 @@ def test_listing_needs_no_tensorflow(pytestconfig):
     assert subprocess.run([sys.executable, "-c", code], cwd=pytestconfig.rootpath).returncode == 0
 
 
-# Held-out part, duplicates
-
-
-def numbered(n):
-    return [Record(str(i), None, None, 0, "good") for i in range(n)]
-
-
-@pytest.mark.parametrize("n, share, count", [(20, 0.1, 2), (3, 0.01, 1), (3, 0.99, 2), (2, 0.5, 1)])
-def test_hold_out_takes_at_least_one_and_never_all(n, share, count):
-    train, held = hold_out(numbered(n), share, seed=0)
-    assert len(held) == count
-    assert sorted(train + held, key=lambda r: int(r.image)) == numbered(n)
-    assert [int(r.image) for r in train] == sorted(int(r.image) for r in train)
-
-
-def test_hold_out_depends_on_its_arguments_alone():
-    # Written down once: another choice would mix validation and training pictures of a run that is resumed.
-    # They are the four of "0:0" ... "0:19" whose SHA-256 comes first.
-    assert [r.image for r in hold_out(numbered(20), 0.2, seed=0)[1]] == ["4", "7", "15", "18"]
-    assert len({tuple(hold_out(numbered(50), 0.2, seed)[1]) for seed in range(5)}) == 5
-
-
-@pytest.mark.parametrize("n, share", [(1, 0.1), (0, 0.1), (5, 0.0), (5, 1.0)])
-def test_hold_out_refuses_what_leaves_nothing(n, share):
-    with pytest.raises(InputError):
-        hold_out(numbered(n), share, 0)
+# Duplicates
 
 
 def test_duplicates_are_byte_identical_pictures(root):
