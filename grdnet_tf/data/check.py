@@ -12,6 +12,7 @@ from skimage.measure import label
 from ..errors import InputError
 from . import aligning, shards
 from .files import read_picture, read_region
+from .holding_out import parts_shown
 from .records import duplicates, has_split, inspect, is_there, list_mvtec
 from .roi import read_roi
 
@@ -61,6 +62,8 @@ def check(root, image_size=(256, 256)) -> Check:
         for folder in sorted({record.defect for record in records}):
             chosen = [record for record in records if record.defect == folder]
             facts.append(_describe(f"{split}/{folder}", chosen, image_size, warnings))
+    if not errors:
+        warnings += _parts(splits.get("train", []), image_size)
     _compare(splits, errors, warnings)
     return Check(facts, errors, warnings)
 
@@ -114,6 +117,18 @@ def _describe(name, records, image_size, warnings):
             str(len(masks)) if masks else "-",
             f"{min(fact.smallest for fact in masks)} px" if masks else "-",
             f"{min(rois):.0%} to {max(rois):.0%}" if rois else "-"]
+
+
+def _parts(train, image_size):
+    """Whether parts come several times: fewer of them are known than pictures."""
+    parts = parts_shown(train, image_size) if len(train) > 1 else None
+    if parts is None:
+        return []
+    sizes = np.bincount(parts)
+    if sizes.max() > len(train) / 2 or len(sizes) > len(train) / 2:  # one lies at any angle, or few come twice
+        return []
+    return [f"train/good shows some {len(sizes)} parts in {len(train)} pictures, by their likeness: what is held out "
+            "must be other parts (data.held_out_by: part)"]
 
 
 def _compare(splits, errors, warnings):

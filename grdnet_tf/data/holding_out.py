@@ -7,7 +7,6 @@ TensorFlow.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Sequence, Tuple
@@ -18,8 +17,6 @@ from ..errors import InputError
 from . import likeness
 from .files import read_picture
 from .record import Record, chosen
-
-logger = logging.getLogger(__name__)
 
 SAME_PART = 0.15  # of the usual distance between two good pictures: nearer ones show one part
 MOST = 2000       # pictures, above which each is not compared with every other
@@ -69,8 +66,6 @@ def parts_shown(records: Sequence[Record], image_size: Tuple[int, int]) -> Optio
     parts as pictures. With N pictures N^2 / 2 comparisons: 5 s for 800. None above `MOST` pictures. Raises BadImage.
     """
     if len(records) > MOST:
-        logger.warning("warning: data.held_out_by = part: each picture would be compared with every other one, which "
-                       "is done for up to %d of them, not %d; held out at random", MOST, len(records))
         return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pictures = np.stack(list(pool.map(lambda one: likeness.small(read_picture(one.image), image_size), records)))

@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional, Sequence
 
 from .. import config as configuration
 from ..data import aligning, orientation, selection
-from ..data.holding_out import hold_out, parts_shown
+from ..data.holding_out import MOST, hold_out, parts_shown
 from ..data.records import Record, duplicates, has_split, inspect, list_mvtec
 from ..errors import InputError
 from ..storage import absolute
@@ -107,7 +107,10 @@ def _parts(records, d):
     if d.held_out_by != "part":
         return None
     parts = parts_shown(records, d.image_size)
-    if parts is not None and (shown := len(set(parts))) < len(records):
+    if parts is None:
+        logger.warning("warning: data.held_out_by = part compares each picture with every other one, up to %d of them; "
+                       "of these %d a share is held out at random", MOST, len(records))
+    elif (shown := len(set(parts))) < len(records):
         logger.info("%d good pictures, %d parts by their likeness: held out by part, as far as these fit into %g %%",
                     len(records), shown, 100 * d.held_out)
     return parts

@@ -5,6 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from drawn import photographs
 
 from grdnet_tf.data import check
 
@@ -30,6 +31,13 @@ def test_warnings(data, capsys):
         assert any(words in line for line in found.warnings), words
     dent = next(line for line in found.facts if line[0] == "test/dent")
     assert dent[7] == "1 px"
+
+
+@pytest.mark.parametrize("parts, times, said", [(12, 4, "12 parts in 48 pictures"), (40, 1, None)])
+def test_parts_that_come_several_times_are_counted(tmp_path, parts, times, said):
+    photographs(tmp_path, parts, times)
+    lines = [line for line in check.check(str(tmp_path)).warnings if "by their likeness" in line]
+    assert [said in line for line in lines] == ([True] if said else [])
 
 
 def test_training_alone_and_one_class(data):

@@ -49,3 +49,17 @@ def one_line(error, *words):
     assert "\n" not in text
     for word in words:
         assert word in text, text
+
+
+def photographs(root, parts, times, size=(40, 60)):
+    """Paths root/train/good/<shot>_<part>.png: surfaces of `parts` parts, each `times` times, in other light and a
+    little aside."""
+    rng, paths = np.random.default_rng(1), []
+    for part in range(parts):
+        surface = cv2.GaussianBlur(rng.normal(0, 1, (size[0] + 2, size[1] + 2)), (0, 0), 3)
+        surface = 128 + 40 * surface / surface.std()
+        for shot in range(times):
+            y, x = rng.integers(0, 3, 2)
+            seen = surface[y:y + size[0], x:x + size[1]] * rng.uniform(0.6, 1) + rng.normal(0, 2, size)
+            paths.append(write(f"{root}/train/good/{shot}_{part:03d}.png", np.clip(seen, 0, 255).astype(np.uint8)))
+    return sorted(paths)

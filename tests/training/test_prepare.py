@@ -1,6 +1,8 @@
 """What a run trains on: measured once, and compared with what it will be tested on."""
 import shutil
 
+import pytest
+from drawn import photographs
 from tiny_training import FREE, arguments, rows
 
 import train
@@ -35,3 +37,20 @@ def test_pictures_that_are_tested_on_what_was_learnt_are_named(discs, tmp_path, 
     prepare.training_data(load_config(overrides=[f"data.root={copy}"]))
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1 and "03.png" in warnings[0] and "seen.png" in warnings[0]
+
+
+@pytest.mark.parametrize("by, apart", [("part", True), ("picture", False)])
+def test_a_run_holds_out_parts_that_it_does_not_train_on(tmp_path, caplog, by, apart):
+    photographs(tmp_path, 20, 4)
+    caplog.set_level("INFO")
+    found = prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", f"data.held_out_by={by}"]))
+    trained, held_out = ({one.image[-7:] for one in records} for records in (found.train, found.held_out))
+    assert trained.isdisjoint(held_out) is apart and len(found.held_out) == 8
+    assert ("80 good pictures, 20 parts by their likeness" in caplog.text) is apart
+
+
+def test_more_pictures_than_are_compared_are_held_out_at_random_with_a_warning(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("grdnet_tf.data.holding_out.MOST", 79)
+    photographs(tmp_path, 20, 4)
+    found = prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", "data.held_out_by=part"]))
+    assert len(found.held_out) == 8 and "of these 80 a share is held out at random" in caplog.text
