@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..ops import double
+from ..ops import double, sides
 from ..storage import file_sha256, fingerprint
 from . import torch_file
 
@@ -51,7 +51,7 @@ class Features(keras.layers.Layer):
     """Activations of `backbone` at `strides`, (B, H, W, C) in [0, 1] -> (B, H / s, W / s, channels), float32.
 
     The strides are powers of 2; the sides of a picture must be divisible by the largest. What has a larger stride than
-    the smallest is repeated onto its grid.
+    the smallest is brought onto its grid.
 
     Args:
       backbone: a name in BACKBONES.
@@ -59,15 +59,17 @@ class Features(keras.layers.Layer):
       weights: None: from the installed package, for efficientnet_lite0; "imagenet": Keras downloads them, for the
         others; or the path of a file: the package's own one, or a weights file of Keras without the top.
       neighbourhood: side of the square over which each activation is averaged first (PatchCore); 1: none.
+      enlarged: how a larger stride comes onto the grid of the smallest, "repeated" or "bilinear".
 
     Raises: InputError for an unknown stride, and for weights that are missing, damaged or not these.
     """
 
     def __init__(self, backbone="efficientnet_lite0", strides: Sequence[int] = (8, 16), weights: Optional[str] = None,
-                 neighbourhood=1, name="features"):
+                 neighbourhood=1, enlarged="repeated", name="features"):
         super().__init__(name=name, dtype="float32", trainable=False)
         known = BACKBONES[backbone]
         self.strides, self.neighbourhood = tuple(sorted(set(strides))), neighbourhood
+        self.smooth = enlarged == "bilinear"
         for stride in self.strides:
             if stride not in known.layers:
                 raise InputError(f"features.strides = {list(strides)}: {backbone} has {list(known.layers)}")
@@ -92,6 +94,10 @@ class Features(keras.layers.Layer):
     def _on_grid(self, activations, stride):
         if self.neighbourhood > 1:
             activations = tf.nn.avg_pool2d(activations, self.neighbourhood, 1, "SAME")
+        if self.smooth and stride > self.strides[0]:
+            _, height, width, _ = sides(activations)
+            times = stride // self.strides[0]
+            return tf.image.resize(activations, (times * height, times * width))
         while stride > self.strides[0]:
             activations, stride = double(activations), stride // 2
         return activations

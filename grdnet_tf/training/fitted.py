@@ -75,7 +75,8 @@ def load(config, path: str):
 
 def build_features(config) -> Features:
     f = config.features
-    return Features(f.backbone, f.strides, f.weights, f.neighbourhood if config.method == "patchcore" else 1)
+    return Features(f.backbone, f.strides, f.weights, f.neighbourhood if config.method == "patchcore" else 1,
+                    f.enlarged)
 
 
 def fit(config, features, batches):

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import skimage.data
+import skimage.transform
 import tensorflow as tf
 
 from grdnet_tf.baselines import features, torch_file
@@ -74,6 +75,14 @@ def test_a_neighbourhood_averages_each_stride_before_it_is_repeated(see, astrona
     coarse = plain[::2, ::2, 40:]  # stride 16, each repeated twice
     np.testing.assert_allclose(averaged[10, 12, 45], coarse[4:7, 5:8, 5].mean(), rtol=1e-4)
     np.testing.assert_array_equal(averaged[10, 12, 40:], averaged[11, 13, 40:])
+
+
+def test_a_larger_stride_is_enlarged_between_its_places(see, astronaut):
+    smooth = features.Features(enlarged="bilinear")(astronaut).numpy()[0]
+    plain = see(astronaut).numpy()[0]
+    np.testing.assert_array_equal(smooth[..., :40], plain[..., :40])
+    expected = skimage.transform.resize(plain[::2, ::2, 40:], (32, 32), order=1, mode="edge", anti_aliasing=False)
+    np.testing.assert_allclose(smooth[..., 40:], expected, atol=1e-3)
 
 
 def test_an_unknown_stride_and_a_network_without_weights_are_named():

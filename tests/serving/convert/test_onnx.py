@@ -26,7 +26,7 @@ NETWORKS = {
 LOOK, THRESHOLD = 0.22, 0.25
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=["crae", pytest.param("drae", marks=pytest.mark.slow)])
 def exported(request, tmp_path_factory):
     """(folder of the SavedModel, path of its fp32 ONNX form, the report)."""
     keras = tf.keras

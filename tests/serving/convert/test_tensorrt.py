@@ -47,7 +47,8 @@ def graph_of(function, *specs):
 IMAGES = tf.TensorSpec((2, 4, 4, 3), tf.float32)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "vanilla" else ())
+                                  for name in NETWORKS])
 def test_fixed_size_signatures_hold_nothing_but_what_tf_trt_converts(saved, name):
     for signature, batch in (("static_b1", 1), ("static_b4", 4)):
         graph = graphs.frozen(saved(name), signature).graph_def
