@@ -134,9 +134,9 @@ def test_the_method_stands_beside_the_sections_of_a_file(tmp_path):
     config = configuration.load_config(str(file))
     assert (config.method, config.features.coreset, config.features.strides) == ("patchcore", 0.5, (8, 16))
     assert configuration.load_config().method == "grdnet"
-    other = configuration.replace(config, method="grdnet", features__coreset=0.1)
-    assert configuration.differences(config, other) == {"method": ("patchcore", "grdnet"),
-                                                        "features.coreset": (0.5, 0.1)}
+    other = configuration.replace(config, method="grdnet", features__coreset=0.1, features__enlarged="repeated")
+    assert configuration.differences(config, other) == {
+        "method": ("patchcore", "grdnet"), "features.coreset": (0.5, 0.1), "features.enlarged": ("bilinear", "repeated")}
     file.write_text(configuration.to_yaml(config), encoding="utf-8")
     assert configuration.load_config(str(file)) == config
 
