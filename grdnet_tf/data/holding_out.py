@@ -13,6 +13,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..console import Progress
 from ..errors import InputError
 from . import likeness
 from .files import read_picture
@@ -63,16 +64,18 @@ def parts_shown(records: Sequence[Record], image_size: Tuple[int, int]) -> Optio
     The distance of two pictures is 1 less their correlation (`likeness`); pictures nearer than `SAME_PART` of the
     median distance show one part, and so does a chain of them. A product that lies at any angle is one long chain, and
     none of its pictures is stranger than the others; one whose pictures differ as much as they are alike has as many
-    parts as pictures. With N pictures N^2 / 2 comparisons: 5 s for 800. None above `MOST` pictures. Raises BadImage.
+    parts as pictures. With N pictures N^2 / 2 comparisons, 5 s for 800 and 36 s for 2,000. None above `MOST` pictures. Raises BadImage.
     """
     if len(records) > MOST:
         return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pictures = np.stack(list(pool.map(lambda one: likeness.small(read_picture(one.image), image_size), records)))
     spectra, side = likeness.spectra(pictures), pictures.shape[1:3]
+    progress = Progress("pictures compared with all others")
     distances = np.zeros((len(records), len(records)), np.float32)
     for i, spectrum in enumerate(spectra[:-1]):
         distances[i, i + 1:] = 1 - likeness.correlations(spectrum, spectra[i + 1:], side)
+        progress(i + 1, len(records) - 1)
     usual = np.median(distances[np.triu_indices(len(records), 1)])
     near = (distances + distances.T) < SAME_PART * usual
     return _chains(near)
