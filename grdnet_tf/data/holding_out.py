@@ -64,7 +64,8 @@ def parts_shown(records: Sequence[Record], image_size: Tuple[int, int]) -> Optio
     The distance of two pictures is 1 less their correlation (`likeness`); pictures nearer than `SAME_PART` of the
     median distance show one part, and so does a chain of them. A product that lies at any angle is one long chain, and
     none of its pictures is stranger than the others; one whose pictures differ as much as they are alike has as many
-    parts as pictures. With N pictures N^2 / 2 comparisons, 5 s for 800 and 36 s for 2,000. None above `MOST` pictures. Raises BadImage.
+    parts as pictures. With N pictures N^2 / 2 comparisons, 5 s for 800 and 36 s for 2,000. None above `MOST` pictures.
+    Raises BadImage.
     """
     if len(records) > MOST:
         return None

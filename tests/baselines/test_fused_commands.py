@@ -138,9 +138,11 @@ def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
     assert said in one_line(capsys)
 
 
-def test_the_shipped_configuration_is_that_of_cpu_and_the_key():
-    both = configuration.load_config("cpu-features"), configuration.load_config("cpu")
-    assert configuration.differences(*both) == {"features.fused": (True, False)}
+def test_the_shipped_configuration_is_that_of_cpu_and_sees_as_padim():
+    fused, alone, padim = (configuration.load_config(name) for name in ("cpu-features", "cpu", "padim"))
+    assert configuration.differences(fused, alone) == {"features.fused": (True, False),
+                                                       "features.enlarged": ("bilinear", "repeated")}
+    assert fused.features == padim.features.replace(fused=True)
 
 
 def test_tiles_and_other_sizes_are_refused(run, tmp_path, capsys):
