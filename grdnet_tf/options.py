@@ -198,8 +198,8 @@ class Features(Section):
         None, "its file; `imagenet`: Keras downloads it (not for efficientnet_lite0); null: the installed package")
     strides: Annotated[Tuple[one_of(4, 8, 16, 32), ...], Field(min_length=1)] = option(
         (8, 16), "of the activations; the smallest is the grid's")
-    enlarged: choice("repeated", "bilinear") = option(
-        "repeated", "how activations of a larger stride come onto the grid of the smallest")
+    enlarged: choice("bilinear", "repeated") = option(
+        "bilinear", "how activations of a larger stride come onto the grid of the smallest")
     smoothing: number(0.0, 1000.0) = option(4.0, "pixels, standard deviation of the Gaussian over the map; 0: none")
     ridge: number(1e-6) = option(0.01, "PaDiM: added to the variances; what a place has that never varies")
     channels: whole() = option(0, "PaDiM: kept of all, drawn by train.seed; 0: all")

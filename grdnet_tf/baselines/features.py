@@ -59,13 +59,13 @@ class Features(keras.layers.Layer):
       weights: None: from the installed package, for efficientnet_lite0; "imagenet": Keras downloads them, for the
         others; or the path of a file: the package's own one, or a weights file of Keras without the top.
       neighbourhood: side of the square over which each activation is averaged first (PatchCore); 1: none.
-      enlarged: how a larger stride comes onto the grid of the smallest, "repeated" or "bilinear".
+      enlarged: how a larger stride comes onto the grid of the smallest, "bilinear" or "repeated".
 
     Raises: InputError for an unknown stride, and for weights that are missing, damaged or not these.
     """
 
     def __init__(self, backbone="efficientnet_lite0", strides: Sequence[int] = (8, 16), weights: Optional[str] = None,
-                 neighbourhood=1, enlarged="repeated", name="features"):
+                 neighbourhood=1, enlarged="bilinear", name="features"):
         super().__init__(name=name, dtype="float32", trainable=False)
         known = BACKBONES[backbone]
         self.strides, self.neighbourhood = tuple(sorted(set(strides))), neighbourhood

@@ -21,7 +21,7 @@ from ..data.records import is_there
 from ..errors import InputError
 from ..kinds import OptionError
 from ..locking import lock
-from ..options import Station
+from ..options import FITTED, Station
 from ..storage import read_json, write_json, write_text
 from . import prepare, recorded
 
@@ -264,9 +264,12 @@ def read_config(folder: str):
         if name not in sections:  # it is always written in full: what is gone would quietly be the defaults
             raise InputError(f"{path}: damaged: there is no section {name}")
     config = configuration.load_config(path).model_copy(update={"station": read_station(folder)})
-    if "discriminator_blocks" in text:
-        return config
-    return configuration.replace(config, network__discriminator_blocks=1)  # a run from before there was this option
+    before = {}  # what an option is in a run from before there was this option
+    if "discriminator_blocks" not in text:
+        before["network__discriminator_blocks"] = 1
+    if "  enlarged:" not in text and (config.method in FITTED or config.features.fused):
+        before["features__enlarged"] = "repeated"
+    return configuration.replace(config, **before) if before else config
 
 
 def read_summary(folder: str) -> dict:

@@ -10,6 +10,7 @@ from grdnet_tf import config as configuration
 from grdnet_tf.cli import evaluate, export, train
 from grdnet_tf.serving.selftest import Session
 from grdnet_tf.storage import read_arrays, write_arrays
+from grdnet_tf.training import run_folder
 from grdnet_tf.training.building import load_run
 
 SMALL = ["--set", "data.image_size=[64,64]", "--set", "data.held_out=0.25"]
@@ -35,6 +36,16 @@ def test_a_run_says_what_it_holds(run):
     assert 0 < summary["seconds_in_features"] <= summary["seconds_to_fit"] <= 60 * summary["minutes"] + 0.1  # rounded
     assert summary["processor_seconds"] > 0
     assert configuration.load_config(os.path.join(folder, "config.yaml")).method == method
+
+
+def test_a_run_from_before_there_was_the_option_saw_with_repeated_strides(run, tmp_path):
+    method, folder = run
+    with open(os.path.join(folder, "config.yaml"), encoding="utf-8") as stream:
+        lines = stream.read().splitlines()
+    told = [line for line in lines if line.startswith("  enlarged: ")]
+    assert told == ["  enlarged: " + ("bilinear" if method == "padim" else "repeated")]
+    (tmp_path / "config.yaml").write_text("\n".join(line for line in lines if line not in told), encoding="utf-8")
+    assert run_folder.read_config(str(tmp_path)).features.enlarged == "repeated"
 
 
 def test_evaluate_reports_with_thresholds_and_roi(run, capsys):
@@ -134,9 +145,9 @@ def test_the_method_stands_beside_the_sections_of_a_file(tmp_path):
     config = configuration.load_config(str(file))
     assert (config.method, config.features.coreset, config.features.strides) == ("patchcore", 0.5, (8, 16))
     assert configuration.load_config().method == "grdnet"
-    other = configuration.replace(config, method="grdnet", features__coreset=0.1, features__enlarged="repeated")
-    assert configuration.differences(config, other) == {
-        "method": ("patchcore", "grdnet"), "features.coreset": (0.5, 0.1), "features.enlarged": ("bilinear", "repeated")}
+    other = configuration.replace(config, method="grdnet", features__coreset=0.1)
+    assert configuration.differences(config, other) == {"method": ("patchcore", "grdnet"),
+                                                        "features.coreset": (0.5, 0.1)}
     file.write_text(configuration.to_yaml(config), encoding="utf-8")
     assert configuration.load_config(str(file)) == config
 

@@ -47,7 +47,7 @@ def test_too_many_or_too_few_arrays_are_refused():
 
 @pytest.fixture(scope="module")
 def see():
-    return features.Features()
+    return features.Features(enlarged="repeated")
 
 
 def test_activations_are_those_written_down(see, astronaut):
@@ -70,7 +70,7 @@ def test_grey_pictures_are_seen_as_grey_ones_in_colour(see, astronaut):
 
 
 def test_a_neighbourhood_averages_each_stride_before_it_is_repeated(see, astronaut):
-    plain, averaged = see(astronaut).numpy()[0], features.Features(neighbourhood=3)(astronaut).numpy()[0]
+    plain, averaged = see(astronaut).numpy()[0], features.Features(neighbourhood=3, enlarged="repeated")(astronaut).numpy()[0]
     np.testing.assert_allclose(averaged[5, 7, 3], plain[4:7, 6:9, 3].mean(), rtol=1e-4)
     coarse = plain[::2, ::2, 40:]  # stride 16, each repeated twice
     np.testing.assert_allclose(averaged[10, 12, 45], coarse[4:7, 5:8, 5].mean(), rtol=1e-4)
@@ -78,7 +78,7 @@ def test_a_neighbourhood_averages_each_stride_before_it_is_repeated(see, astrona
 
 
 def test_a_larger_stride_is_enlarged_between_its_places(see, astronaut):
-    smooth = features.Features(enlarged="bilinear")(astronaut).numpy()[0]
+    smooth = features.Features()(astronaut).numpy()[0]
     plain = see(astronaut).numpy()[0]
     np.testing.assert_array_equal(smooth[..., :40], plain[..., :40])
     expected = skimage.transform.resize(plain[::2, ::2, 40:], (32, 32), order=1, mode="edge", anti_aliasing=False)

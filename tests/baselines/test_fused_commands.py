@@ -140,8 +140,7 @@ def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
 
 def test_the_shipped_configuration_is_that_of_cpu_and_sees_as_padim():
     fused, alone, padim = (configuration.load_config(name) for name in ("cpu-features", "cpu", "padim"))
-    assert configuration.differences(fused, alone) == {"features.fused": (True, False),
-                                                       "features.enlarged": ("bilinear", "repeated")}
+    assert configuration.differences(fused, alone) == {"features.fused": (True, False)}
     assert fused.features == padim.features.replace(fused=True)
 
 
