@@ -267,8 +267,8 @@ class Train(Section):
 
 
 # What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
-_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image", "max_skipped",
-                "parallel_calls")
+_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image",
+                "max_skipped", "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "enlarged", "smoothing")
 READ = {
