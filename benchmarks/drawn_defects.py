@@ -1,7 +1,7 @@
 """Held-out good pictures with defects drawn by OpenCV: a family of defects that no training noise knows, to choose by.
 
     python benchmarks/drawn_defects.py --run RUN --out OUT        what RUN held out -> OUT in the MVTec layout
-    python evaluate.py --run RUN --data OUT --out REPORT           RUN trained on DIR, same seed and held_out
+    python evaluate.py --run RUN --data OUT --out REPORT           how well RUN finds them
 
 Those of grdnet_tf/defects/drawn.py, inside the ROI where there is one, at the pictures' own size. A drawing that nobody
 would see is drawn again.

@@ -1,6 +1,6 @@
 """A look at a data folder before hours of training: what is there, what is wrong, what will not survive the resize.
 
-Every picture, mask and ROI is read once or twice; nothing is written.
+Every picture, mask and ROI is read up to three times; nothing is written.
 """
 import os
 from concurrent.futures import ThreadPoolExecutor

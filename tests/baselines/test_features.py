@@ -9,7 +9,9 @@ import skimage.transform
 import tensorflow as tf
 
 from grdnet_tf.baselines import features, torch_file
+from grdnet_tf.config import load_config
 from grdnet_tf.errors import InputError
+from grdnet_tf.training import fitted
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,14 @@ def test_a_larger_stride_is_enlarged_between_its_places(see, astronaut):
     np.testing.assert_array_equal(smooth[..., :40], plain[..., :40])
     expected = skimage.transform.resize(plain[::2, ::2, 40:], (32, 32), order=1, mode="edge", anti_aliasing=False)
     np.testing.assert_allclose(smooth[..., 40:], expected, atol=1e-3)
+
+
+def test_a_run_sees_as_its_configuration_says(see, astronaut):
+    """What patchcore.yaml has, and what padim.yaml leaves at the default."""
+    repeated = fitted.build_features(load_config("patchcore", ["features.neighbourhood=1"]))(astronaut)
+    np.testing.assert_array_equal(repeated, see(astronaut))
+    np.testing.assert_array_equal(fitted.build_features(load_config("padim"))(astronaut), features.Features()(astronaut))
+    assert np.abs(features.Features()(astronaut) - see(astronaut)).max() > 1
 
 
 def test_an_unknown_stride_and_a_network_without_weights_are_named():

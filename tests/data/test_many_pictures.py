@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.shards import written
 from grdnet_tf.data import shards
-from grdnet_tf.data.order import endless
 from grdnet_tf.data.holding_out import hold_out
+from grdnet_tf.data.order import endless
 from grdnet_tf.data.records import inspect, list_mvtec
 
 COUNT = 30_000

@@ -11,9 +11,9 @@ from streams import assert_same, batches, train
 from grdnet_tf.data import aligning, pipeline, shard_writing, shards
 from grdnet_tf.data.check import check
 from grdnet_tf.data.files import read_picture, read_region, sha256_of, size_of
+from grdnet_tf.data.holding_out import hold_out
 from grdnet_tf.data.order import batch_records
 from grdnet_tf.data.record import chosen, having, packed, unpacked
-from grdnet_tf.data.holding_out import hold_out
 from grdnet_tf.data.records import inspect, list_mvtec
 from grdnet_tf.data.roi import digest, read_roi
 from grdnet_tf.data.shard_rows import Wanted
