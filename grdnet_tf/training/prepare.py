@@ -4,6 +4,8 @@ import logging
 import os
 from typing import NamedTuple, Optional, Sequence
 
+import numpy as np
+
 from .. import config as configuration
 from ..data import aligning, orientation, selection
 from ..data.holding_out import MOST, hold_out, parts_shown
@@ -87,8 +89,7 @@ def _split(records, d, seed, parent):
     if parent is None:
         return dict(zip((TRAINED, HELD_OUT), hold_out(records, d.held_out, seed, _parts(records, d))))
     known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
-    new = hold_out(known.new, d.held_out, seed, _parts(known.new, d))[1] if len(known.new) > 1 else []
-    held = known.held_out + new
+    held = known.held_out + _held_out_of_new(known, records, d, seed)
     if not held:
         raise InputError(f"data.held_out: all of the {len(records)} pictures are ones that the run of --from was "
                          "trained on; none is left to validate on")
@@ -100,6 +101,26 @@ def _split(records, d, seed, parent):
     if not found[TRAINED]:
         raise InputError("all pictures are ones that the run of --from held out; none is left to train on")
     return found
+
+
+def _held_out_of_new(known, records, d, seed):
+    """Of the pictures that the parent never saw: by part, all of parts that it held out, and a share of new parts.
+
+    Where parts that it was not trained on make less than half of the share, there are none to speak of, and a share of
+    the pictures is drawn one by one.
+    """
+    if len(known.new) < 2:
+        return []
+    parts = _parts(records, d)
+    if parts is not None:
+        part = {one.image: number for one, number in zip(records, parts)}
+        trained, held = ({part[one.image] for one in some} for some in (known.trained, known.held_out))
+        again = [one for one in known.new if part[one.image] in held - trained]
+        others = [one for one in known.new if part[one.image] not in held | trained]
+        if len(again) + len(others) >= max(2, d.held_out * len(known.new) / 2):
+            numbers = np.unique([part[one.image] for one in others], return_inverse=True)[1]
+            return again + (hold_out(others, d.held_out, seed, numbers)[1] if len(others) > 1 else [])
+    return hold_out(known.new, d.held_out, seed)[1]
 
 
 def _parts(records, d):

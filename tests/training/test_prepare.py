@@ -1,4 +1,5 @@
 """What a run trains on: measured once, and compared with what it will be tested on."""
+import os
 import shutil
 
 import pytest
@@ -54,3 +55,41 @@ def test_more_pictures_than_are_compared_are_held_out_at_random_with_a_warning(t
     photographs(tmp_path, 20, 4)
     found = prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", "data.held_out_by=part"]))
     assert len(found.held_out) == 8 and "of these 80 a share is held out at random" in caplog.text
+
+
+def copies(paths, root):
+    """Copies of the pictures as training pictures of `root`."""
+    folder = root / "train" / "good"
+    folder.mkdir(parents=True)
+    for path in paths:
+        shutil.copy(path, folder)
+
+
+def test_a_run_that_goes_on_does_not_hold_out_new_pictures_of_parts_that_were_trained_on(tmp_path, caplog):
+    """20 parts of six shots. The parent knows four shots of each of the first 15; the others are new."""
+    caplog.set_level("INFO")
+    paths = photographs(tmp_path / "all", 20, 6)
+    some = [path for path in paths if path.rpartition("/")[2][0] in "0123" and int(path[-7:-4]) < 15]
+    copies(some, tmp_path / "first")
+    options = ["data.held_out=0.2", "data.held_out_by=part"]
+    before = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'first'}", *options]))
+    after = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'all'}", *options]),
+                                  parent=before.recorded)
+    held, trained = ({one.image[-7:-4] for one in records} for records in (after.held_out, after.train))
+    assert held.isdisjoint(trained)
+    first = {one.image[-7:-4] for one in before.held_out}
+    assert first and first < held and len(held) == len(first) + 1  # and of 30 pictures of new parts a fifth: one part
+    assert len(after.held_out) == 6 * len(held)
+
+
+def test_new_pictures_of_known_parts_alone_are_drawn_one_by_one(tmp_path):
+    paths = photographs(tmp_path / "all", 20, 4)
+    copies([path for path in paths if "/0_" in path], tmp_path / "first")
+    before = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'first'}"]))
+    gone = {one.image[-7:] for one in before.held_out}
+    for path in paths:
+        if path[-7:] in gone:  # no part that was held out comes again
+            os.remove(path)
+    after = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'all'}", "data.held_out_by=part"]),
+                                  parent=before.recorded)
+    assert len(after.held_out) == 5 and len(after.train) == 67
