@@ -67,13 +67,12 @@ def work(arguments) -> int:
     forms = [] if arguments.no_times else list(FORMS)
     titles = ["data", "method", "seed", "reading", *FIGURES, "s to train", "peak MB", *(f"{form} ms" for form in forms)]
     lines = [markdown(titles), "|" + "---|" * len(titles)]
-    print("\n".join(lines), flush=True)
     rows, entries = [], []
     for run in arguments.runs:
         entries.append(evaluated(run))
         rows.append({**told(run, entries[-1]), **({} if arguments.no_times else {"ms": times(run)})})
         lines.append(markdown(cells(rows[-1])))
-        print(lines[-1], flush=True)
+        print("\n".join(lines if len(rows) == 1 else lines[-1:]), flush=True)
     for line in comparison.warnings(entries):
         print(f"warning: {line}", file=sys.stderr)
     if arguments.out and arguments.out.endswith(".md"):

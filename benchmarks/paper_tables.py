@@ -29,7 +29,7 @@ from grdnet_tf.console import ended  # noqa: E402
 from grdnet_tf.demo.dataset import write_demo  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
 from grdnet_tf.report import comparison  # noqa: E402
-from grdnet_tf.storage import make_folder, write_json, write_text  # noqa: E402
+from grdnet_tf.storage import make_folder, read_json, write_json, write_text  # noqa: E402
 from grdnet_tf.training import run_folder  # noqa: E402
 
 CONFIGS = {"grdnet": "paper", "ganomaly": "ganomaly", "draem": "draem", "padim": "padim", "patchcore": "patchcore"}
@@ -241,8 +241,10 @@ def check_scale(out, scale) -> None:
     """InputError where the runs in `out` are of another scale; else it is noted there."""
     path = os.path.join(out, "scale.json")
     if os.path.isfile(path):
-        with open(path, encoding="utf-8") as stream:
-            begun = json.load(stream)
+        try:
+            begun = read_json(path)
+        except ValueError:
+            raise InputError(f"{path}: damaged; it says of which --scale the runs beside it are") from None
         if begun != scale:
             raise InputError(f"--scale {scale}: the runs in {out} are of --scale {begun}; choose another --out")
     make_folder(out)

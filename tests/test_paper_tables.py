@@ -7,6 +7,7 @@ import pytest
 from small_runs import make_run
 
 from benchmarks import paper_numbers, paper_tables
+from grdnet_tf.errors import InputError
 from grdnet_tf.storage import write_json
 from grdnet_tf.training import run_folder
 
@@ -101,6 +102,10 @@ def test_a_folder_holds_one_scale(tmp_path):
     paper_tables.check_scale(out, "minutes")
     paper_tables.check_scale(out, "minutes")
     with pytest.raises(ValueError, match="the runs in .* are of --scale minutes"):
+        paper_tables.check_scale(out, "hour")
+    with open(os.path.join(out, "scale.json"), "w", encoding="utf-8") as stream:
+        stream.write("{")
+    with pytest.raises(InputError, match="scale.json: damaged"):
         paper_tables.check_scale(out, "hour")
 
 

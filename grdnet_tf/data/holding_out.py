@@ -69,6 +69,8 @@ def parts_shown(records: Sequence[Record], image_size: Tuple[int, int]) -> Optio
     """
     if len(records) > MOST:
         return None
+    if len(records) < 2:
+        return np.zeros(len(records), int)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pictures = np.stack(list(pool.map(lambda one: likeness.small(read_picture(one.image), image_size), records)))
     spectra, side = likeness.spectra(pictures), pictures.shape[1:3]

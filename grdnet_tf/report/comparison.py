@@ -36,7 +36,9 @@ def read(run, settings, folder=None) -> Entry:
     restore(folder)
     try:
         return Entry(run, settings, read_json(os.path.join(folder, REPORT)), folder)
-    except (OSError, ValueError):
+    except ValueError:
+        raise InputError(f"{os.path.join(folder, REPORT)}: damaged; run evaluate.py --run {run} again") from None
+    except OSError:
         raise InputError(f"{run}: no report in {folder}; run evaluate.py --run {run} first") from None
 
 

@@ -62,7 +62,11 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
     if recorded is not None:
         parts = records_of.same_pictures(recorded, inspection.records + masks, root)
     else:
-        parts = {**_split(inspection.records, d, config.train.seed, parent), NOISE: masks}
+        try:
+            parts = {**_split(inspection.records, d, config.train.seed, parent), NOISE: masks}
+        except InputError as error:
+            raise InputError(f"{root}: {error}") from None
+        _warn_of_equal_ones(parts)
         unusable = [Record(path, None, None, 0, "good") for path, _ in inspection.skipped]
         found = records_of.record(root, channels, inspection.depth, {**parts, SKIPPED: unusable})
         recorded = records_of.from_before(found, parent)
@@ -84,43 +88,50 @@ def alignment(config) -> Optional[str]:
 
 def _split(records, d, seed, parent):
     """{TRAINED: records, HELD_OUT: records}; `d` are the options of the data."""
-    if not d.held_out:
-        return {TRAINED: records, HELD_OUT: []}
     if parent is None:
+        if not d.held_out:
+            return {TRAINED: records, HELD_OUT: []}
         return dict(zip((TRAINED, HELD_OUT), hold_out(records, d.held_out, seed, _parts(records, d))))
     known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
+    if not d.held_out:
+        if known.held_out:
+            logger.warning("warning: data.held_out = 0: trained on are %d pictures, too, that the run of --from held out",
+                           len(known.held_out))
+        return {TRAINED: records, HELD_OUT: []}
     held = known.held_out + _held_out_of_new(known, records, d, seed)
     if not held:
-        raise InputError(f"data.held_out: all of the {len(records)} pictures are ones that the run of --from was "
-                         "trained on; none is left to validate on")
+        raise InputError(f"data.held_out: of the {len(records)} pictures the run of --from was trained on "
+                         f"{len(known.trained)}, and {len(known.new)} new one(s) leave none to validate on")
     chosen = {one.image for one in held}
     found = {TRAINED: [one for one in records if one.image not in chosen],
              HELD_OUT: [one for one in records if one.image in chosen]}
-    logger.info("of the pictures %d were trained on before, %d were held out before, %d are new", len(known.trained),
-                len(known.held_out), len(known.new))
+    logger.info("of the pictures %d were trained on before, %d were held out before, %d are new: %d of these held out",
+                len(known.trained), len(known.held_out), len(known.new), len(held) - len(known.held_out))
     if not found[TRAINED]:
         raise InputError("all pictures are ones that the run of --from held out; none is left to train on")
     return found
 
 
 def _held_out_of_new(known, records, d, seed):
-    """Of the pictures that the parent never saw: by part, all of parts that it held out, and a share of new parts.
+    """Of the pictures that the parent never saw: all of parts that it held out, and a share of those of new parts.
 
-    Where parts that it was not trained on make less than half of the share, there are none to speak of, and a share of
-    the pictures is drawn one by one.
+    No new picture of a part that is trained on is held out, and no new part is divided, unless there were nothing to
+    validate on otherwise: then a share of the new pictures is drawn one by one.
     """
-    if len(known.new) < 2:
-        return []
-    parts = _parts(records, d)
+    parts = _parts(records, d) if known.new else None
     if parts is not None:
         part = {one.image: number for one, number in zip(records, parts)}
         trained, held = ({part[one.image] for one in some} for some in (known.trained, known.held_out))
         again = [one for one in known.new if part[one.image] in held - trained]
         others = [one for one in known.new if part[one.image] not in held | trained]
-        if len(again) + len(others) >= max(2, d.held_out * len(known.new) / 2):
+        if len(others) > 1:
             numbers = np.unique([part[one.image] for one in others], return_inverse=True)[1]
-            return again + (hold_out(others, d.held_out, seed, numbers)[1] if len(others) > 1 else [])
-    return hold_out(known.new, d.held_out, seed)[1]
+            rest, drawn = hold_out(others, d.held_out, seed, numbers)
+            if {part[one.image] for one in drawn}.isdisjoint(part[one.image] for one in rest):
+                again += drawn
+        if known.held_out or again:
+            return again
+    return hold_out(known.new, d.held_out, seed)[1] if len(known.new) > 1 else []
 
 
 def _parts(records, d):
@@ -132,9 +143,18 @@ def _parts(records, d):
         logger.warning("warning: data.held_out_by = part compares each picture with every other one, up to %d of them; "
                        "of these %d a share is held out at random", MOST, len(records))
     elif (shown := len(set(parts))) < len(records):
-        logger.info("%d good pictures, %d parts by their likeness: held out by part, as far as these fit into %g %%",
-                    len(records), shown, 100 * d.held_out)
+        logger.info("%d good pictures, %d parts by their likeness: held out are whole parts, as far as they fit into %g "
+                    "%%", len(records), shown, 100 * d.held_out)
     return parts
+
+
+def _warn_of_equal_ones(parts):
+    """A threshold that is fitted on what was learnt by heart rejects what is only new."""
+    equal = duplicates(parts[TRAINED], parts[HELD_OUT])
+    if equal:
+        logger.warning("warning: %d of the %d held-out pictures are trained on as well, as other files with the same "
+                       "bytes, and count for no threshold; the first: %s, %s", len({held for _, held in equal}),
+                       len(parts[HELD_OUT]), *equal[0])
 
 
 def _warn_of_duplicates(root, records):

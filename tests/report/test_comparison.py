@@ -115,6 +115,15 @@ def test_a_run_that_was_not_evaluated_is_named(tmp_path, capsys):
         evaluate.main(["--compare", "a", "--run", "b"])
 
 
+def test_a_damaged_report_is_not_called_missing(tmp_path, capsys):
+    run = make(tmp_path / "a", 0.9, 0.8)
+    report = os.path.join(run, "evaluation", "report.json")
+    with open(report, "w", encoding="utf-8") as stream:
+        stream.write("{")
+    assert evaluate.main(["--compare", run]) == 2
+    assert f"{report}: damaged" in capsys.readouterr().err
+
+
 def test_the_page_sorts_in_a_browser(four, tmp_path):
     entries = [comparison.read(run, {"train.epochs": 10}) for run in four]
     found = in_browser(tmp_path, comparison.build(entries, str(tmp_path)), """

@@ -8,6 +8,7 @@ from tiny_training import FREE, arguments, rows
 
 import train
 from grdnet_tf.config import load_config
+from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder
 
 
@@ -82,7 +83,40 @@ def test_a_run_that_goes_on_does_not_hold_out_new_pictures_of_parts_that_were_tr
     assert len(after.held_out) == 6 * len(held)
 
 
-def test_new_pictures_of_known_parts_alone_are_drawn_one_by_one(tmp_path):
+def gone_on(tmp_path, shots, parents, new, *options):
+    """What a run takes that begins from one on the first shots of `parents`; `new`: {part: shots}, beside those."""
+    paths = photographs(tmp_path / "drawn", 20, shots)
+    known = [path for path in paths if "/0_" in path and int(path[-7:-4]) in parents]
+    copies(known, tmp_path / "first")
+    overrides = [f"data.root={tmp_path / 'first'}", "data.held_out_by=part"]
+    before = prepare.training_data(load_config(overrides=overrides))
+    held = sorted(int(one.image[-7:-4]) for one in before.held_out)
+    wanted = {(shot, part) for part, count in new(held).items() for shot in range(1, 1 + count)}
+    added = [path for path in paths if (int(path.rpartition("/")[2][0]), int(path[-7:-4])) in wanted]
+    copies(known + added, tmp_path / "all")
+    overrides[0] = f"data.root={tmp_path / 'all'}"
+    return held, prepare.training_data(load_config(overrides=[*overrides, *options]), parent=before.recorded)
+
+
+def shown(records):
+    return [int(one.image[-7:-4]) for one in records]
+
+
+@pytest.mark.parametrize("new, besides", [
+    (lambda held: {held[0]: 1}, ["first"]),                      # the only new picture
+    (lambda held: {held[0]: 1, 0: 1}, ["first"]),
+    (lambda held: {held[0]: 2, 0: 3, 1: 3, 2: 3}, ["first"] * 2),
+    (lambda held: {0: 3, 1: 3, 2: 3}, []),                       # of trained parts alone
+    (lambda held: {17: 3}, []),                                  # one new part: not divided
+])
+def test_new_pictures_go_where_their_part_is(tmp_path, new, besides):
+    held, found = gone_on(tmp_path, 4, range(17), new)
+    assert {0, 1, 2}.isdisjoint(held)
+    assert sorted(shown(found.held_out)) == sorted(held + [held[0] for _ in besides])
+    assert set(shown(found.held_out)).isdisjoint(shown(found.train))
+
+
+def test_where_nothing_else_is_left_to_validate_on_new_pictures_are_drawn_one_by_one(tmp_path):
     paths = photographs(tmp_path / "all", 20, 4)
     copies([path for path in paths if "/0_" in path], tmp_path / "first")
     before = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'first'}"]))
@@ -93,3 +127,25 @@ def test_new_pictures_of_known_parts_alone_are_drawn_one_by_one(tmp_path):
     after = prepare.training_data(load_config(overrides=[f"data.root={tmp_path / 'all'}", "data.held_out_by=part"]),
                                   parent=before.recorded)
     assert len(after.held_out) == 5 and len(after.train) == 67
+
+
+def test_training_on_what_the_parent_held_out_is_said(tmp_path, caplog):
+    held, found = gone_on(tmp_path, 1, range(20), lambda held: {}, "data.held_out=0", "train.monitor=segmentation")
+    assert len(found.train) == 20 and not found.held_out
+    assert f"trained on are {len(held)} pictures, too, that the run of --from held out" in caplog.text
+
+
+def test_pictures_that_are_held_out_and_trained_on_are_named(tmp_path, caplog):
+    path = photographs(tmp_path, 1, 1)[0]
+    for i in range(4):
+        shutil.copy(path, f"{path[:-4]}{i}.png")
+    found = prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", "data.held_out_by=part"]))
+    assert len(found.held_out) == 1 and "warning: 1 of the 1 held-out pictures are trained on as well" in caplog.text
+    assert found.held_out[0].image in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_picture_is_too_few_and_its_folder_is_named(tmp_path):
+    photographs(tmp_path, 1, 1)
+    with pytest.raises(InputError, match=f"^{tmp_path}: 1 training picture"):
+        prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", "data.held_out_by=part"]))
