@@ -6,7 +6,7 @@
 4         five systems after 200 epochs                           the same
 5         vanilla and residual generator alone, 500 epochs, Fig. 6   four losses; on the demo set's vials
 6         GRD-Net on vials, 30 epochs                             AUROC, accuracy inside the ROI; on the demo set's
-7         the four readings of the ROI in the loss, 200 epochs    the same, or on --categories with a ROI
+7         the four readings of the ROI in the loss, 200 epochs    the same, or on those of --categories with a ROI
 
 Writes DIR/table-N.md and .json, DIR/table-N (page that compares the runs) and the runs, which the tables share. --scale
 paper is the paper's setting, for a GPU. hour: a run takes about an hour or less on 2 cores: a fifth of the epochs,
@@ -26,6 +26,7 @@ from benchmarks import paper_numbers as paper  # noqa: E402
 from grdnet_tf import config as configuration  # noqa: E402
 from grdnet_tf.cli import evaluate, train  # noqa: E402
 from grdnet_tf.console import ended  # noqa: E402
+from grdnet_tf.data.records import list_mvtec  # noqa: E402
 from grdnet_tf.demo.dataset import write_demo  # noqa: E402
 from grdnet_tf.errors import InputError  # noqa: E402
 from grdnet_tf.report import comparison  # noqa: E402
@@ -106,8 +107,8 @@ class Bench(NamedTuple):
         at = os.path.join(folder, "evaluation" if here is None else f"evaluation-epoch-{here}")
         path = os.path.join(at, "report.json")
         if not os.path.isfile(path) or os.path.getmtime(path) < os.path.getmtime(run_folder.weights(folder, here)):
-            # Two verdicts, as the paper's accuracy has.
-            done(evaluate, "--run", folder, "--pictures", "8", "--thresholds", "max_normal,quantile:0.999,none",
+            done(evaluate, "--run", folder, "--pictures", "8", "--thresholds",
+                 "max_normal,quantile:0.999,none",  # two verdicts, as the paper's accuracy has
                  *([] if here is None else ["--epoch", str(here)]))
         with open(path, encoding="utf-8") as stream:
             return json.load(stream), at
@@ -145,7 +146,8 @@ def systems(bench, categories, names, numbers, epoch):
         for name in names:
             folder = bench.run(os.path.join(os.path.basename(category), name), name, bench.root(category), epoch)
             found, at = bench.report(folder, None if name in configuration.FITTED else epoch)
-            here = tuple(None if found[key] is None else 100 * found[key] for key in ("image_auroc", "pixel_auroc"))
+            here = tuple(None if value is None else 100 * value
+                         for value in (found[f"{kind}_auroc{ending(found)}"] for kind in ("image", "pixel")))
             theirs = numbers.get(category, {}).get(name, (None, None))
             data[category][name] = {"paper": theirs, "here": here}
             cells += [both(theirs), both(here)]
@@ -196,8 +198,7 @@ def loss_cases(bench, categories, table):
             folder = bench.run(os.path.join(os.path.basename(category), f"case-{number}"), "grdnet", root, 200,
                                f"loss.roi_reading={reading}")
             found, at = bench.report(folder)
-            end = "_roi" if found.get("image_auroc_roi") is not None else ""
-            here = [found.get(key + end) for key in ("image_auroc", "accuracy", "pixel_auroc")]
+            here = [found.get(key + ending(found)) for key in ("image_auroc", "accuracy", "pixel_auroc")]
             image, accuracy, pixel = ("-" if value is None else f"{100 * value:.1f}" for value in here)
             rows.append([category, f"{number}: {reading}", f"{theirs[0]}", image, f"{theirs[1]}", accuracy, pixel])
             data.setdefault(category, {})[reading] = {"paper": theirs, "here": here}
@@ -206,6 +207,11 @@ def loss_cases(bench, categories, table):
 
 
 TABLES = {1: by_epoch, 2: by_epoch, 3: by_epoch, 4: side_by_side, 5: generators, 6: real_case, 7: loss_cases}
+
+
+def ending(report) -> str:
+    """Of a report's figures: those inside the ROI, where the product has one."""
+    return "_roi" if report.get("image_auroc_roi") is not None else ""
 
 
 def vials(bench) -> str:
@@ -234,6 +240,10 @@ def chosen(arguments, table):
     for name in found:
         if not arguments.data or not os.path.isdir(os.path.join(arguments.data, name, "train")):
             raise InputError(f"--categories {name}: no folder {name}/train in --data {arguments.data}")
+    if table == 7:  # four readings of what is not there are one
+        named, found = found, [name for name in found if list_mvtec(os.path.join(arguments.data, name), "train")[0].roi]
+        if arguments.table == "7" and found != named:
+            raise InputError(f"--categories {' '.join(named)}: table 7 is about the ROI, which not all of them have")
     return tuple(found)
 
 
@@ -254,11 +264,11 @@ def check_scale(out, scale) -> None:
 def make(bench, table, categories) -> str:
     """Train, evaluate and write one table; its Markdown."""
     rows, data, entries = TABLES[table](bench, categories, table)
-    lines = ["| " + " | ".join(cells) + " |" for cells in rows]
-    text = "\n".join([f"Table {table}", "", lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
+    first, *lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+    text = "\n".join([f"Table {table}", "", first, "|" + "---|" * len(rows[0]), *lines, ""])
     write_text(os.path.join(bench.out, f"table-{table}.md"), text)
-    content = {"table": table, "share_of_epochs": bench.scale.share, "data": data}
-    write_json(os.path.join(bench.out, f"table-{table}.json"), content)
+    write_json(os.path.join(bench.out, f"table-{table}.json"),
+               {"table": table, "share_of_epochs": bench.scale.share, "data": data})
     if entries:
         comparison.write(os.path.join(bench.out, f"table-{table}"), entries)
     return text
@@ -276,8 +286,7 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
 
     def work():
-        tables = list(TABLES) if arguments.table == "all" else [int(arguments.table)]
-        plan = [(table, chosen(arguments, table)) for table in tables]
+        plan = [(table, chosen(arguments, table)) for table in TABLES if arguments.table in ("all", str(table))]
         bench = Bench(arguments.data, os.path.abspath(arguments.out), SCALES[arguments.scale], arguments.resume)
         check_scale(bench.out, arguments.scale)
         for table, categories in plan:

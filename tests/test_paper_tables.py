@@ -1,7 +1,9 @@
 """The paper's tables as commands: what is trained, what stands beside the paper's numbers, what is refused."""
+import argparse
 import csv
 import json
 import os
+import shutil
 
 import pytest
 from small_runs import make_run
@@ -32,6 +34,14 @@ def finished(folder, data, epochs, *settings):
     """A run as if it had been trained: initial weights, a summary."""
     make_run(folder, data, *settings)
     write_json(os.path.join(folder, run_folder.SUMMARY), {"epochs": epochs})
+
+
+def finished_with_epoch(folder, data):
+    """The same with its weights kept after epoch 1."""
+    finished(folder, data, 1)
+    os.makedirs(os.path.join(folder, "epochs"))
+    shutil.copy(run_folder.weights(folder), os.path.join(folder, "epochs", "000001.npz"))
+    return folder
 
 
 def test_finished_runs_are_laid_out_and_not_trained_again(tmp_path, small_demo):
@@ -95,6 +105,32 @@ def test_what_is_not_there_is_one_line(tmp_path, capsys, words, said):
     out = str(tmp_path / "out")
     assert paper_tables.main([*words, "--out", out]) == 2
     assert said in capsys.readouterr().err and not os.path.exists(out)
+
+
+def test_table_7_is_of_products_with_a_roi_alone(tmp_path, small_demo, capsys):
+    """small_demo has one, its copy none: table 7 alone refuses that, "all" goes without it."""
+    def listed(table):
+        return argparse.Namespace(table=table, data=str(tmp_path), categories=["with", "without"])
+
+    for name in ("with", "without"):
+        shutil.copytree(small_demo, tmp_path / name)
+    shutil.rmtree(tmp_path / "without" / "roi")
+    assert paper_tables.chosen(listed("all"), 7) == ("with",) and paper_tables.chosen(listed("all"), 4) == ("with", "without")
+    with pytest.raises(InputError, match="--categories with without: table 7 is about the ROI"):
+        paper_tables.chosen(listed("7"), 7)
+
+
+def test_figures_are_those_inside_the_roi_where_there_is_one(tmp_path, small_demo):
+    out, category = str(tmp_path / "out"), os.path.basename(small_demo)
+    bench = paper_tables.Bench(os.path.dirname(small_demo), out, SCALE, False)
+    for system in ("draem", "grdnet"):
+        folder = finished_with_epoch(os.path.join(out, "runs", category, system), small_demo)
+    paper_tables.make(bench, 1, (category,))
+    with open(os.path.join(folder, "evaluation-epoch-1", "report.json"), encoding="utf-8") as stream:
+        report = json.load(stream)
+    here = table(out, 1)[1]["data"][category]["grdnet"]["here"]
+    assert here == [100 * report["image_auroc_roi"], 100 * report["pixel_auroc_roi"]]
+    assert here[1] != 100 * report["pixel_auroc"]
 
 
 def test_a_folder_holds_one_scale(tmp_path):
