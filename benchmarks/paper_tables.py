@@ -102,16 +102,15 @@ class Bench(NamedTuple):
         return folder
 
     def report(self, folder, epoch=None):
-        """(report, its folder) of a run's best weights or of those after `epoch` of the paper's."""
+        """The entry for the comparison of a run's best weights or of those after `epoch` of the paper's."""
         here = None if epoch is None else self.scale.epochs(epoch)
         at = os.path.join(folder, "evaluation" if here is None else f"evaluation-epoch-{here}")
         path = os.path.join(at, "report.json")
         if not os.path.isfile(path) or os.path.getmtime(path) < os.path.getmtime(run_folder.weights(folder, here)):
-            done(evaluate, "--run", folder, "--pictures", "8", "--thresholds",
-                 "max_normal,quantile:0.999,none",  # two verdicts, as the paper's accuracy has
+            # Two verdicts, as the paper's accuracy has.
+            done(evaluate, "--run", folder, "--pictures", "8", "--thresholds", "max_normal,quantile:0.999,none",
                  *([] if here is None else ["--epoch", str(here)]))
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream), at
+        return comparison.read(folder, configuration.flat(run_folder.read_config(folder)), at)
 
 
 def done(command, *words):
@@ -145,13 +144,12 @@ def systems(bench, categories, names, numbers, epoch):
         cells, data[category] = [category], {}
         for name in names:
             folder = bench.run(os.path.join(os.path.basename(category), name), name, bench.root(category), epoch)
-            found, at = bench.report(folder, None if name in configuration.FITTED else epoch)
-            here = tuple(None if value is None else 100 * value
-                         for value in (found[f"{kind}_auroc{ending(found)}"] for kind in ("image", "pixel")))
+            entries.append(bench.report(folder, None if name in configuration.FITTED else epoch))
+            found = figures(entries[-1], "image_auroc", "pixel_auroc")
+            here = tuple(None if value is None else 100 * value for value in found)
             theirs = numbers.get(category, {}).get(name, (None, None))
             data[category][name] = {"paper": theirs, "here": here}
             cells += [both(theirs), both(here)]
-            entries.append(entry(folder, at))
         rows.append(cells)
     return rows, data, entries
 
@@ -181,11 +179,11 @@ def generators(bench, categories, table):
 def real_case(bench, categories, table):
     """Table 6."""
     folder = bench.run("vials/grdnet", "grdnet", vials(bench), 30)
-    found, at = bench.report(folder)
-    here = dict(zip(paper.VIALS, (found.get(f"{key}_roi") for key in ("image_auroc", "pixel_auroc", "accuracy"))))
+    entry = bench.report(folder)
+    here = dict(zip(paper.VIALS, figures(entry, "image_auroc", "pixel_auroc", "accuracy")))
     rows = [["", *paper.VIALS], ["paper", *(f"{value:.3f}" for value in paper.VIALS.values())],
             ["here", *("-" if value is None else f"{value:.3f}" for value in here.values())]]
-    return rows, {"paper": paper.VIALS, "here": here}, [entry(folder, at)]
+    return rows, {"paper": paper.VIALS, "here": here}, [entry]
 
 
 def loss_cases(bench, categories, table):
@@ -197,29 +195,24 @@ def loss_cases(bench, categories, table):
         for number, (reading, theirs) in enumerate(paper.CASES.items(), start=1):
             folder = bench.run(os.path.join(os.path.basename(category), f"case-{number}"), "grdnet", root, 200,
                                f"loss.roi_reading={reading}")
-            found, at = bench.report(folder)
-            here = [found.get(key + ending(found)) for key in ("image_auroc", "accuracy", "pixel_auroc")]
+            entries.append(bench.report(folder))
+            here = figures(entries[-1], "image_auroc", "accuracy", "pixel_auroc")
             image, accuracy, pixel = ("-" if value is None else f"{100 * value:.1f}" for value in here)
             rows.append([category, f"{number}: {reading}", f"{theirs[0]}", image, f"{theirs[1]}", accuracy, pixel])
             data.setdefault(category, {})[reading] = {"paper": theirs, "here": here}
-            entries.append(entry(folder, at))
     return rows, data, entries
 
 
 TABLES = {1: by_epoch, 2: by_epoch, 3: by_epoch, 4: side_by_side, 5: generators, 6: real_case, 7: loss_cases}
 
 
-def ending(report) -> str:
-    """Of a report's figures: those inside the ROI, where the product has one."""
-    return "_roi" if report.get("image_auroc_roi") is not None else ""
+def figures(entry, *names):
+    """Of its report, in the order of `names`: those inside the ROI, where the product has one."""
+    return [entry.report.get(name + comparison.suffix([entry])) for name in names]
 
 
 def vials(bench) -> str:
     return write_demo(os.path.join(bench.out, "vials"), **bench.scale.vials)
-
-
-def entry(folder, at):
-    return comparison.read(folder, configuration.flat(run_folder.read_config(folder)), at)
 
 
 def both(pair) -> str:
@@ -264,8 +257,8 @@ def check_scale(out, scale) -> None:
 def make(bench, table, categories) -> str:
     """Train, evaluate and write one table; its Markdown."""
     rows, data, entries = TABLES[table](bench, categories, table)
-    first, *lines = ["| " + " | ".join(cells) + " |" for cells in rows]
-    text = "\n".join([f"Table {table}", "", first, "|" + "---|" * len(rows[0]), *lines, ""])
+    lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+    text = "\n".join([f"Table {table}", "", lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
     write_text(os.path.join(bench.out, f"table-{table}.md"), text)
     write_json(os.path.join(bench.out, f"table-{table}.json"),
                {"table": table, "share_of_epochs": bench.scale.share, "data": data})

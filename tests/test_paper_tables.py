@@ -107,7 +107,7 @@ def test_what_is_not_there_is_one_line(tmp_path, capsys, words, said):
     assert said in capsys.readouterr().err and not os.path.exists(out)
 
 
-def test_table_7_is_of_products_with_a_roi_alone(tmp_path, small_demo, capsys):
+def test_table_7_is_of_products_with_a_roi_alone(tmp_path, small_demo):
     """small_demo has one, its copy none: table 7 alone refuses that, "all" goes without it."""
     def listed(table):
         return argparse.Namespace(table=table, data=str(tmp_path), categories=["with", "without"])

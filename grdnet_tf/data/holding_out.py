@@ -31,31 +31,41 @@ def hold_out(records: Sequence[Record], share: float, seed: int,
     change with a version), so that a run on another machine holds out the same pictures. At least one is held out and
     at least one is left.
 
-    `parts` (N,), as of `parts_shown`: whole parts are held out, in the order in which their first pictures are drawn,
-    as long as they fit into the share. Where those that fit make less than half of it, there are no parts to speak
-    of, and pictures are drawn as without.
+    `parts` (N,), as of `parts_shown`: whole ones are held out, as of `whole_parts`; where there are none to speak of,
+    pictures are drawn as without.
     """
     if not 0 < share < 1:
         raise InputError(f"share of held-out pictures is {share}, expected more than 0 and less than 1")
     if len(records) < 2:
         raise InputError(f"{len(records)} training picture(s): at least 2 are needed, one of them to validate on")
-    count = min(max(1, round(share * len(records))), len(records) - 1)
-    digests = bytearray()
-    for i in range(len(records)):
-        digests += hashlib.sha256(f"{seed}:{i}".encode()).digest()[:16]  # no two alike
-    order = np.lexsort(np.frombuffer(digests, ">u8").reshape(-1, 2).T[::-1])
-    held = np.zeros(len(records), bool)
-    if parts is not None:
-        sizes, left = np.bincount(parts), count
-        for part in dict.fromkeys(parts[order].tolist()):
-            if sizes[part] <= left:
-                held[parts == part] = True
-                left -= sizes[part]
-        if left > count / 2:
-            held[:] = False
+    held = np.zeros(len(records), bool) if parts is None else whole_parts(parts, share, seed)
     if not held.any():
-        held[order[:count]] = True
+        held[_drawn(len(records), seed)[:_wanted(len(records), share)]] = True
     return chosen(records, np.flatnonzero(~held)), chosen(records, np.flatnonzero(held))
+
+
+def whole_parts(parts: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """(N,) bool: the pictures of the `parts` (N,) to hold out, in the order in which their first pictures are drawn, as
+    long as they fit into the `share`. None where those that fit make less than half of it."""
+    held, count = np.zeros(len(parts), bool), _wanted(len(parts), share)
+    sizes, left = np.bincount(parts, minlength=1), count
+    for part in dict.fromkeys(parts[_drawn(len(parts), seed)].tolist()):
+        if sizes[part] <= left:
+            held[parts == part] = True
+            left -= sizes[part]
+    return held if left <= count / 2 else np.zeros(len(parts), bool)
+
+
+def _wanted(count, share):
+    return min(max(1, round(share * count)), count - 1)
+
+
+def _drawn(count, seed):
+    """(N,): 0 to N - 1 in an order that `seed` says."""
+    digests = bytearray()
+    for i in range(count):
+        digests += hashlib.sha256(f"{seed}:{i}".encode()).digest()[:16]  # no two alike
+    return np.lexsort(np.frombuffer(digests, ">u8").reshape(-1, 2).T[::-1])
 
 
 def parts_shown(records: Sequence[Record], image_size: Tuple[int, int]) -> Optional[np.ndarray]:

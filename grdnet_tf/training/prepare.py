@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import config as configuration
 from ..data import aligning, orientation, selection
-from ..data.holding_out import MOST, hold_out, parts_shown
+from ..data.holding_out import MOST, hold_out, parts_shown, whole_parts
 from ..data.records import Record, duplicates, has_split, inspect, list_mvtec
 from ..errors import InputError
 from ..storage import absolute
@@ -88,16 +88,15 @@ def alignment(config) -> Optional[str]:
 
 def _split(records, d, seed, parent):
     """{TRAINED: records, HELD_OUT: records}; `d` are the options of the data."""
-    if parent is None:
-        if not d.held_out:
-            return {TRAINED: records, HELD_OUT: []}
-        return dict(zip((TRAINED, HELD_OUT), hold_out(records, d.held_out, seed, _parts(records, d))))
-    known = records_of.sort_out(parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
+    known = parent and records_of.sort_out(
+        parent._replace(entries=[one._replace(name="") for one in parent.entries]), records, "")
     if not d.held_out:
-        if known.held_out:
+        if known and known.held_out:
             logger.warning("warning: data.held_out = 0: trained on are %d pictures, too, that the run of --from held out",
                            len(known.held_out))
         return {TRAINED: records, HELD_OUT: []}
+    if known is None:
+        return dict(zip((TRAINED, HELD_OUT), hold_out(records, d.held_out, seed, _parts(records, d))))
     held = known.held_out + _held_out_of_new(known, records, d, seed)
     if not held:
         raise InputError(f"data.held_out: of the {len(records)} pictures the run of --from was trained on "
@@ -124,11 +123,8 @@ def _held_out_of_new(known, records, d, seed):
         trained, held = ({part[one.image] for one in some} for some in (known.trained, known.held_out))
         again = [one for one in known.new if part[one.image] in held - trained]
         others = [one for one in known.new if part[one.image] not in held | trained]
-        if len(others) > 1:
-            numbers = np.unique([part[one.image] for one in others], return_inverse=True)[1]
-            rest, drawn = hold_out(others, d.held_out, seed, numbers)
-            if {part[one.image] for one in drawn}.isdisjoint(part[one.image] for one in rest):
-                again += drawn
+        new = whole_parts(np.array([part[one.image] for one in others], int), d.held_out, seed)
+        again += [one for one, held_out in zip(others, new) if held_out]
         if known.held_out or again:
             return again
     return hold_out(known.new, d.held_out, seed)[1] if len(known.new) > 1 else []
