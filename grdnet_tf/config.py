@@ -89,6 +89,12 @@ def flat(config: Config) -> Dict[str, Any]:
                                         for key, value in getattr(config, section)}}
 
 
+def read_settings(config: Config) -> Dict[str, Any]:
+    """`flat`, of what the method reads."""
+    unread = {f"{section}.{key}" for section, key in _unread(config)}
+    return {key: value for key, value in flat(config).items() if key not in unread}
+
+
 def to_yaml(config: Config, without: Sequence[str] = ()) -> str:
     """The whole configuration as YAML that `load_config` reads back to an equal one; it needs no base.
 
@@ -244,13 +250,18 @@ def _cross_check(config: Config) -> Config:
 
 def _refuse_unread(config: Config) -> None:
     """InputError for a key that the method does not read and that is set to anything but its default."""
+    for section, key in _unread(config):
+        value = getattr(getattr(config, section), key)
+        if value != SECTIONS[section].model_fields[key].default:
+            raise InputError(f"{section}.{key} = {plain(value)} does not go with method: {config.method}, which "
+                             "does not read it")
+
+
+def _unread(config):
+    """(section, key) of all that the method does not read."""
     read = READ["fused" if config.features.fused and config.method == "grdnet" else config.method]
-    for section, kind in SECTIONS.items():
-        keys = read.get(section, ())
-        for key, value in getattr(config, section):
-            if keys is not None and key not in keys and value != kind.model_fields[key].default:
-                raise InputError(f"{section}.{key} = {plain(value)} does not go with method: {config.method}, which "
-                                 "does not read it")
+    return [(section, key) for section, kind in SECTIONS.items() for key in kind.model_fields
+            if read.get(section, ()) is not None and key not in read.get(section, ())]
 
 
 def _stride(config: Config) -> Tuple[int, str]:

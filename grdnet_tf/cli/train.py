@@ -166,7 +166,9 @@ def train(config, folder, resume) -> int:
     from ..training import fit
 
     status = fit.run(config, data, folder, resume)
-    if not status and config.validation.drawn and data.held_out and folder == run_folder.worker_folder(folder, config):
+    first = folder == run_folder.worker_folder(folder, config)
+    told = os.path.isfile(os.path.join(folder, run_folder.DRAWN))  # by a run that was finished before
+    if not status and first and not told and config.validation.drawn and data.held_out:
         tell_drawn(config, data.held_out, folder)
     return status
 

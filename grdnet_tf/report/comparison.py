@@ -43,10 +43,10 @@ def read(run, settings, folder=None) -> Entry:
 
 
 def differing(entries: List[Entry]) -> List[str]:
-    """The settings that are not the same in all runs, but for those of `NOT_SETTINGS`."""
-    keys = sorted({key for entry in entries for key in entry.settings})
+    """The settings that are not the same in all runs that read them, but for those of `NOT_SETTINGS`; the method first."""
+    keys = sorted({key for entry in entries for key in entry.settings}, key=lambda key: (key != "method", key))
     return [key for key in keys if key not in NOT_SETTINGS
-            and len({repr(entry.settings.get(key)) for entry in entries}) > 1]
+            and len({repr(entry.settings[key]) for entry in entries if key in entry.settings}) > 1]
 
 
 def suffix(entries) -> str:
@@ -60,7 +60,7 @@ def lines(entries) -> List[List[str]]:
     rows = [["run", "data", "seed", *(key.split(".", 1)[-1] for key in keys), *(key + reading for key in KEYS)]]
     for entry in entries:
         rows.append([_name(entry), _data(entry), str(entry.settings.get("train.seed", "")),
-                     *(_shown(_short(key, entry.settings.get(key))) for key in keys),
+                     *(_shown(key, entry.settings) for key in keys),
                      *(page.number(entry.report.get(key + reading)) for key in KEYS)])
     return rows
 
@@ -73,8 +73,8 @@ def pivot(entries) -> List[List[str]]:
     keys, reading = differing(entries), suffix(entries)
     cells, variants, folders = {}, [], []
     for entry in entries:
-        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(_short(key, entry.settings.get(key)))}"
-                            for key in keys) or "all alike"
+        variant = ", ".join(f"{key.split('.', 1)[-1]} {_shown(key, entry.settings)}"
+                            for key in keys if key in entry.settings) or "all alike"
         variants += [variant] if variant not in variants else []
         folders += [_data(entry)] if _data(entry) not in folders else []
         cells.setdefault((_data(entry), variant), []).append(entry.report)
@@ -236,14 +236,12 @@ def _data(entry):
     return os.path.basename(os.path.normpath(entry.report.get("data") or entry.settings.get("data.root") or ""))
 
 
-def _short(key, value):
-    if key not in PATHS or not value:
-        return value
-    names = [os.path.basename(os.path.normpath(path)) for path in ([value] if isinstance(value, str) else value)]
-    return names[0] if isinstance(value, str) else names
-
-
-def _shown(value):
+def _shown(key, settings):
+    """A setting in a cell; "–" where the run's method does not read it."""
+    value = settings.get(key, "–")
+    if key in PATHS and value:
+        names = [os.path.basename(os.path.normpath(path)) for path in ([value] if isinstance(value, str) else value)]
+        value = names[0] if isinstance(value, str) else names
     if isinstance(value, (list, tuple)):
         return "-".join(map(str, value))
     if isinstance(value, dict):

@@ -77,11 +77,14 @@ def take_up(model, config, data, parts, folder, own):
     keeper = parts[-1]
     for line in keeper.load(model, os.path.join(folder, run_folder.CHECKPOINTS)):
         logger.warning("--resume: %s", line)
+    stored = run_folder.read_config(own)
     run_folder.write_config(own, config)
     if recorded.read(own) is None:  # a run from before there was such a record: its checkpoint has vouched for it
         recorded.write(own, data.recorded)
-    if not keeper.finished and keeper.epoch < config.train.epochs:
+    going_on = not keeper.finished and keeper.epoch < config.train.epochs
+    if going_on or config.features != stored.features:  # what is judged together is another judge
         run_folder.forget_summary(own)
+    if going_on:
         logger.info("going on at epoch %d, step %d", keeper.epoch + 1, keeper.step)
 
 

@@ -57,6 +57,16 @@ def test_pivot_averages_over_seeds(four):
                                          ["nut", "–", "70.0 (60.0)"]]
 
 
+def test_a_setting_that_a_method_does_not_read_tells_its_run_from_no_other(tmp_path, capsys):
+    runs = [make(tmp_path / "few", 0.9, 0.8, "method=padim", "features.ridge=0.1"),
+            make(tmp_path / "many", 0.9, 0.8, "method=padim", "features.ridge=0.2"),
+            make(tmp_path / "steps", 0.7, 0.6, "train.epochs=10", "loss.l1=3")]
+    assert main(["compare", *runs, "--out", str(tmp_path / "page")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][3:5] == ["method", "ridge"] and "epochs" not in lines[0] and "l1" not in lines[0]
+    assert [line[3:5] for line in lines[1:4]] == [["padim", "0.1"], ["padim", "0.2"], ["grdnet", "–"]]
+
+
 def test_roi_figures_are_compared_if_all_have_them(tmp_path):
     both = [make(tmp_path / name, 0.9, 0.8, reading="_roi") for name in "ab"]
     entries = [comparison.read(run, {}) for run in both]

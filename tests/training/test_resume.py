@@ -1,4 +1,5 @@
 """A run goes on to the same bits after a real kill, and only as the run that it was."""
+import json
 import shutil
 import signal
 
@@ -75,3 +76,15 @@ def test_resume_refuses_other_pictures(finished, discs, tmp_path):
 def test_resume_without_a_run(tmp_path, capsys):
     assert train.main(["--run", str(tmp_path / "nothing"), "--resume"]) == 2
     assert "nothing: no run here" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_drawn_defects_are_judged_once_and_again_when_more_is_trained(start, resume, tmp_path):
+    assert start("--epochs", "1", "--set", "validation.drawn=1") == 0
+    told = tmp_path / "run" / "drawn.json"
+    assert json.loads(told.read_text())["drawings"] > 0
+    told.write_text("as it was")
+    assert resume() == 0 and told.read_text() == "as it was"  # nothing was trained
+    assert resume("--epochs", "2") == 0 and json.loads(told.read_text())["drawings"] > 0
+    told.unlink()
+    assert resume() == 0 and told.exists()  # stopped before they were drawn
