@@ -38,21 +38,26 @@ class Kept(Section):
 
 
 class Samples(NamedTuple):
-    """The scores of some images and of their pixels; the last two as cut by the ROI, or None without one."""
+    """The scores of some images and of their pixels; those as cut by the ROI are None without one.
+
+    `highest`: the good picture with the highest score, inside the ROI where there is one; None without good ones.
+    """
     image: metrics.Ranking
     pixel: metrics.Ranking
     image_roi: object
     pixel_roi: object
     source: str
+    highest: Optional[str] = None
 
 
 def collect(predict, batches, records, pool, source, least=None, sees_roi=False) -> Samples:
     """Scores of `records`; arguments as of `measure.scan`. `source` says in words what they are."""
-    rows, histogram, given = [], PixelHistogram(), PixelHistogram()
+    rows, paths, histogram, given = [], [], PixelHistogram(), PixelHistogram()
     for seen in scan(predict, batches, records, pool, least, sees_roi):
         inside = seen.mask if seen.mask is None or seen.roi is None else seen.mask & seen.roi
         label_roi = seen.record.label if inside is None else int(inside.any())
         rows.append((seen.score, seen.record.label, seen.score_roi, label_roi))
+        paths.append(seen.record.image)
         if seen.mask is not None:
             histogram.add(seen.anomaly_map, seen.mask, seen.roi)
             if sees_roi:
@@ -60,9 +65,10 @@ def collect(predict, batches, records, pool, source, least=None, sees_roi=False)
     score, label, score_roi, label_roi = zip(*rows)
     cells, has_roi = histogram.cells(), any(record.roi for record in records)
     inside = given.cells() if sees_roi else cells
+    good = [(own if has_roi else whole, path) for (whole, label, own, _), path in zip(rows, paths) if not label]
     return Samples(metrics.rank(score, label), metrics.rank_pixels(cells),
                    metrics.rank(score_roi, label_roi) if has_roi else None,
-                   metrics.rank_pixels(inside, inside_roi=True) if has_roi else None, source)
+                   metrics.rank_pixels(inside, inside_roi=True) if has_roi else None, source, max(good)[1] if good else None)
 
 
 def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.IMAGE_METHOD,
@@ -98,9 +104,13 @@ def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.
     return found
 
 
+def _every_good(ranking):
+    return np.repeat(ranking.score, ranking.good.astype(int))[::-1]
+
+
 def good_scores(ranking: metrics.Ranking) -> list:
     """The scores of the good pictures, the lowest first; of more than `LARGEST`, as many at equal shares of them."""
-    scores = np.repeat(ranking.score, ranking.good.astype(int))[::-1]
+    scores = _every_good(ranking)
     if len(scores) > LARGEST:
         scores = scores[((np.arange(LARGEST) + 0.5) * len(scores) / LARGEST).astype(int)]
     return [float(f"{score:.7g}") for score in scores]
@@ -128,9 +138,21 @@ def fit(predictor, sources, image_method=thresholds.IMAGE_METHOD, pixel_method=t
     methods = image_method, pixel_method, look_method
     found = calibrate(for_images, for_pixels, *methods)
     least = Least.of(min_area, found)
-    if least is None:
-        return found
-    return calibrate(seen(*sources[image_method], least), for_pixels, *methods)
+    if least is not None:
+        for_images = seen(*sources[image_method], least)
+        found = calibrate(for_images, for_pixels, *methods)
+    _warn_of_one(for_images, found)
+    return found
+
+
+def _warn_of_one(samples, found):
+    """Where one good picture makes the threshold, far above all the others: it may be none, and hides defects then."""
+    end = "" if samples.image_roi is None else "_roi"
+    scores = _every_good(getattr(samples, "image" + end))
+    if found["image" + end]["value"] == scores[-1] and thresholds.chance_of_gap(scores) < thresholds.ALONE:
+        logger.warning("warning: one good picture makes the threshold: %s scores %.3g, the other %d at most %.3g; if it "
+                       "shows a defect, take it out of the good pictures", samples.highest, scores[-1], len(scores) - 1,
+                       scores[-2])
 
 
 def keep(run: str, found: dict, weights_sha256: str, pictures_sha256: str, under: Optional[dict] = None) -> None:

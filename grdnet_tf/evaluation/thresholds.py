@@ -13,6 +13,7 @@ from ..errors import InputError
 from .metrics import Ranking, f1_max
 
 IMAGE_METHOD, PIXEL_METHOD, LOOK_METHOD = "max_normal", "quantile:0.999", "target_fpr:0.1"
+ALONE = 1e-3  # of what chance a highest good score is so far above the others that it is told
 NO_LOOK = "none"  # instead of a method: nothing between good and rejected
 VERDICTS = ACCEPTED, LOOK, REJECTED = "accepted", "look", "rejected"  # served as 0, 1, 2
 
@@ -104,6 +105,24 @@ def fit(ranking: Ranking, method="max_normal", independent=True, most=None) -> T
     above = int(good[score > value].sum())
     interval = clopper_pearson(above, int(n)) if independent else None
     return Threshold(float(value), method, int(n), above, interval)
+
+
+def chance_of_gap(scores) -> float:
+    """How often the highest of `scores` (n,) in [0, 1], of good pictures, would lie as far above the second by chance.
+
+    The log-odds of the upper half are taken for a tail that falls exponentially: the spacing of its i-th and (i+1)-th
+    highest, times i, is then the same for all i, on average (Renyi 1953), and the first over the mean of m others has an
+    F distribution with 2 and 2 m degrees of freedom. 1.0 for fewer than 8 scores.
+    """
+    if len(scores) < 8:
+        return 1.0
+    odds = np.clip(np.sort(np.asarray(scores, np.float64))[::-1], 1e-4, 1 - 1e-4)
+    odds = np.log(odds / (1 - odds))[:(len(scores) + 1) // 2]
+    spacings = -np.diff(odds) * np.arange(1, len(odds))
+    others = spacings[1:].sum()
+    if not spacings[0]:
+        return 1.0
+    return float((1 + spacings[0] / others) ** -(len(spacings) - 1)) if others else 0.0
 
 
 def clopper_pearson(k, n, level=0.95):

@@ -2,6 +2,7 @@
 import json
 import os
 import tracemalloc
+import types
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from grdnet_tf.data import pipeline
 from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import figures, measure
-from grdnet_tf.evaluation.calibration import calibrate, collect
+from grdnet_tf.evaluation.calibration import calibrate, collect, fit
 from grdnet_tf.model.scoring import anomaly_score
 
 SIZE, POOL = 32, 5
@@ -194,6 +195,24 @@ def test_calibration_on_labelled_images(mixed):
     assert report["accuracy"] == report["accuracy_roi"] == 1.0
     assert found["image_roi"]["n"] == 5  # the two with dirt outside the ROI are good there
     assert found["image"]["n"] == 3
+
+
+def test_one_good_picture_that_makes_the_threshold_alone_is_told(tmp_path, caplog):
+    good = [picture(tmp_path, f"good{i}", roi=LEFT, seed=i) for i in range(12)]
+    dirty = [picture(tmp_path, "beside", spot=(9, 22), roi=LEFT)._replace(label=0, mask=None),
+             picture(tmp_path, "scratched", spot=(9, 4), roi=LEFT)._replace(label=0, mask=None)]
+
+    def told(records, *methods):
+        caplog.clear()
+        predictor = types.SimpleNamespace(batches=batches, predict=predict, pool=POOL, sees_roi=False)
+        methods = methods or ("max_normal", "quantile:0.999")
+        fit(predictor, dict.fromkeys(methods, (records, "drawn pictures")), *methods)
+        return [record.getMessage() for record in caplog.records]
+
+    assert told(good + dirty[:1]) == []  # outside of the ROI
+    line, = told(good + dirty)
+    assert f"makes the threshold: {tmp_path}/scratched.png scores 0.78" in line and "the other 13 at most 0.1" in line
+    assert told(good + dirty, "quantile:0.9", "quantile:0.999") == []
 
 
 def test_a_method_that_needs_defects_names_what_lacks_them(mixed):

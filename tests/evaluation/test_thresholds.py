@@ -1,7 +1,7 @@
 """Thresholds on good parts, and the interval of the false-reject rate against SciPy's own."""
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, expon, f
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import thresholds
@@ -100,3 +100,21 @@ def test_what_is_no_method_of_looking_again(method):
     with pytest.raises(InputError, match=f"threshold '{method}'"):
         thresholds.checked_look(method)
     assert thresholds.checked_look("") == "target_fpr:0.1" and thresholds.checked_look("none") == "none"
+
+
+def test_the_chance_of_a_gap_is_that_of_the_f_distribution():
+    odds = np.array([9.0, 4.0, 3.5, 3.0, 2.0, -1.0, -2.0, -5.0, -6.0])  # the upper five: spacings 5, 2 x 0.5, 3 x 0.5, 4
+    scores = np.random.default_rng(0).permutation(1 / (1 + np.exp(-odds)))
+    assert thresholds.chance_of_gap(scores) == pytest.approx(f.sf(5 / ((1 + 1.5 + 4) / 3), 2, 6))
+
+
+def test_scores_of_an_exponential_tail_are_seldom_told():
+    odds = expon.rvs(size=(4000, 32), random_state=0) - 3
+    chances = np.array([thresholds.chance_of_gap(row) for row in 1 / (1 + np.exp(-odds))])
+    assert [(chances < level).mean() for level in (0.01, 0.1, 0.5)] == pytest.approx([0.01, 0.1, 0.5], rel=0.4)
+
+
+def test_one_score_far_above_equal_ones_is_no_chance_and_of_few_nothing_is_said():
+    assert thresholds.chance_of_gap([0.1] * 9 + [0.9]) == 0.0 and thresholds.chance_of_gap([0.1] * 10) == 1.0
+    assert thresholds.chance_of_gap([0.1] * 6 + [0.9]) == 1.0
+    assert thresholds.chance_of_gap([0.0] * 9 + [1e-6]) == 1.0  # of no odds that matter
