@@ -2,7 +2,7 @@
 
 The options stand in `options`; here they are read. An unknown key, a wrong type or a value out of range is an
 `InputError` of one line that names the key and where it came from. Printed as docs/configuration.md by
-`python -m grdnet_tf.config`.
+`python -m grdnet_tf.cli.keys`.
 """
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def to_yaml(config: Config, without: Sequence[str] = ()) -> str:
 
 def find(file: str) -> str:
     """The path of a configuration: `file` itself, or "cpu" for the shipped cpu.yaml."""
-    if os.path.exists(file) or os.path.dirname(file) or file.endswith((".yaml", ".yml")):
+    if os.path.isfile(file) or os.path.dirname(file) or file.endswith((".yaml", ".yml")):
         return file
     if file not in shipped():
         raise InputError(f"config {file}: neither a file nor a shipped configuration, which are {', '.join(shipped())}")

@@ -44,6 +44,12 @@ def _some(weights):
     return weights
 
 
+def _less_than_side(tile):
+    if tile[1] >= tile[0]:
+        raise PydanticCustomError("rule", "expected [side, overlap], the overlap less than the side")
+    return tile
+
+
 def whole(low=0, high=LARGEST):
     return Annotated[int, Field(ge=low, le=high), BeforeValidator(_number)]
 
@@ -69,6 +75,11 @@ def odd(low, high):
 def pair(of):
     """[low, high]."""
     return Annotated[Tuple[of, of], AfterValidator(_rising)]
+
+
+def overlapping(largest):
+    """[side, overlap] of tiles."""
+    return Annotated[Tuple[whole(1, largest), whole(0, largest)], AfterValidator(_less_than_side)]
 
 
 def weights(*names):

@@ -3,13 +3,13 @@
 A section here is a section of the YAML file and of `--set section.key=value` (`config` reads those), and an argument of
 the library: `GRDNet(**options of Network)`, `model.compile(objective=Loss(...), noise=Noise(...))`. A value of another
 type or outside its range is an `InputError` of one line. docs/configuration.md is printed from here (`python -m
-grdnet_tf.config`).
+grdnet_tf.cli.keys`).
 """
 from typing import Annotated, Optional, Tuple
 
 from pydantic import Field, StrictBool
 
-from .kinds import Section, choice, number, odd, one_of, option, pair, weights, whole
+from .kinds import Section, choice, number, odd, one_of, option, overlapping, pair, weights, whole
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "warp", "smooth",
            "shade", "texture", "real")
@@ -214,7 +214,7 @@ class Station(Section):
     """What a run knows of the place where it inspects: kept in RUN/station.yaml, and in each export."""
     um_per_pixel: Optional[number(1e-6)] = option(None, "micrometres of a pixel of the pictures' files")
     min_area: whole(1) = option(1, "pixels of the map, of the least region that counts")
-    tiles: Optional[Tuple[whole(1, 65536), whole(0, 65536)]] = option(
+    tiles: Optional[overlapping(65536)] = option(
         None, "[side, overlap]: judged at their own size, in tiles; null: resized as trained")
     roi: Optional[str] = option(None, "file with the region where defects matter in all pictures; the run keeps a copy; "
                                 "null: the data folder's, where all pictures share one")
@@ -251,7 +251,7 @@ class Train(Section):
     rate_factor: number(0.0, 1.0) = option(0.1, "... the rate is multiplied by this, as DRAEM's after 400 and 600")
     plateau_patience: whole(1) = option(3, "epochs without a better monitor before eq. 7")
     plateau_alpha: number() = option(0.1, "eq. 7: lr <- lr * exp(-alpha)")
-    min_learning_rate: number() = option(1e-6, "no schedule goes below")
+    min_learning_rate: number() = option(1e-6, "neither plateau nor cosine goes below")
     keep_epochs: Tuple[whole(1), ...] = option((), "epochs whose weights stay in RUN/epochs for evaluate --epoch N")
     monitor: choice(*MONITORS) = option("val_segmentation", "figure that names the best epoch")
     early_stopping: whole() = option(0, "epochs without a better monitor that end the run; 0: off")

@@ -55,6 +55,8 @@ def test_shipped_names_work_from_any_folder_and_a_file_of_that_name_wins(tmp_pat
     assert load_config("cpu").network.segmenter_difference
     with pytest.raises(InputError, match="cpuu: neither a file nor a shipped.*cpu, demo"):
         load_config("cpuu")
+    (tmp_path / "demo").mkdir()
+    assert load_config("demo").train.epochs == 12  # a folder is no configuration
     write(tmp_path, "cpu", "train: {epochs: 3}\n")
     assert load_config("cpu").train.epochs == 3
 

@@ -5,7 +5,7 @@ import pytest
 
 from grdnet_tf.errors import InputError
 from grdnet_tf.kinds import LARGEST, expected
-from grdnet_tf.options import READINGS, SHAPES, SOURCES, Data, Loss, Network, Noise, Train, Validation
+from grdnet_tf.options import READINGS, SHAPES, SOURCES, Data, Loss, Network, Noise, Station, Train, Validation
 
 SECTIONS = (Data, Noise, Validation, Network, Loss, Train)
 
@@ -40,6 +40,9 @@ def test_values_become_the_types_of_the_options():
     (Noise, {"sources": {}}, f"Noise: sources = {{}}; expected name: weight pairs of {', '.join(SOURCES)}"),
     (Noise, {"shapes": {"lines": 1.0}},
      f"Noise: shapes = {{'lines': 1.0}}; expected name: weight pairs of {', '.join(SHAPES)}"),
+    (Station, {"tiles": [64, 64]}, "Station: tiles = [64, 64]; expected [side, overlap], the overlap less than the side"),
+    (Station, {"tiles": [64]}, "Station: tiles = [64]; expected a list of 2 numbers, each a whole number between 1 and "
+     "65536 or null"),
     (Noise, {"probability": 1.5}, "Noise: probability = 1.5; expected a number between 0.0 and 1.0"),
     (Noise, {"threshold": (0.5, 0.2)}, "Noise: threshold = (0.5, 0.2); expected [low, high]"),
     (Noise, {"threshold": (0.5,)},

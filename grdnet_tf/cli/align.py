@@ -82,8 +82,9 @@ def tell(arguments, alignment, splits, lost):
     if len(lost) > NAMED:
         print(f"... and {len(lost) - NAMED} more")
     crop = min(width, 32 * max(1, round(128 * 128 / height / 32)))
-    print(f"then: grdnet train --data {shlex.quote(arguments.out)} --config cpu "
-          f"--set data.image_size=[{height},{width}] --set data.crop=[{height},{crop}] --run RUN")
+    begin, size = f"grdnet train --data {shlex.quote(arguments.out)} --config", f"--set data.image_size=[{height},{width}]"
+    print(f"then: {begin} patchcore {size} --run RUN  # seconds, with the extra [features]")
+    print(f"or: {begin} cpu {size} --set data.crop=[{height},{crop}] --run RUN  # from scratch")
 
 
 def put(root, split, record, name, alignment) -> bool:

@@ -11,7 +11,8 @@ from ..storage import read_json
 from ..training import good_pictures, run_folder
 from . import flags
 
-KEPT = "The thresholds are kept in RUN/calibration.json, with those before them; evaluate, predict and export use them."
+KEPT = ("The thresholds are kept in RUN/calibration.json, with those before them; evaluate, predict and export use them. "
+        "What no flag names is made anew as it was before, at first by max_normal, quantile:0.999 and target_fpr:0.1.")
 NAMED = 10  # pictures whose verdict changes that are named
 
 
@@ -19,17 +20,17 @@ def parser():
     parser = argparse.ArgumentParser(prog="grdnet calibrate", description=__doc__, epilog=KEPT)
     parser.add_argument("--run", metavar="RUN", required=True, help="run folder that train.py wrote")
     parser.add_argument("--good", metavar="DIR", help="good pictures that the run was not trained on, a folder of them "
-                        "or one in the MVTec layout; they join those that the run held out")
+                        "or one in the MVTec layout; they join those that the run held out, for this fit")
     parser.add_argument("--only", action="store_true", help="fit on --good alone")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--target-fpr", metavar="P", type=float, help="the lowest threshold that at most this share of "
                      "the good pictures exceeds")
     how.add_argument("--set", metavar="X", type=float, help="this threshold; the good pictures say what it promises")
-    how.add_argument("--method", metavar="M", help="max_normal (the highest good score, the default) or quantile:Q")
+    how.add_argument("--method", metavar="M", help="max_normal (the highest good score) or quantile:Q")
     parser.add_argument("--pixel", metavar="M", help="of the pixels, which outline regions: max_normal, quantile:Q, "
-                        "target_fpr:P or value:X (default: quantile:0.999)")
+                        "target_fpr:P or value:X")
     parser.add_argument("--look", metavar="M", help="of looking again, below the threshold of rejecting: target_fpr:P, "
-                        "quantile:Q, value:X, or none (default: target_fpr:0.1)")
+                        "quantile:Q, value:X, or none")
     flags.batch(parser)
     flags.quiet(parser)
     return parser
@@ -41,7 +42,7 @@ def main(argv=None) -> int:
 
 def run(arguments) -> int:
     """Judge flags and pictures, then import TensorFlow: a wrong path is answered at once."""
-    image, pixel, look = methods(arguments)
+    said = methods(arguments)
     config = run_folder.read_config(arguments.run)
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
@@ -67,6 +68,7 @@ def run(arguments) -> int:
     before = calibration.load(arguments.run, weights, under)
     predictor = Predictor(model, arguments.batch, config.station.tiles, config.data.white)
     source = (good.records, good.words)
+    image, pixel, look = (one or kept for one, kept in zip(said, calibration.methods(arguments.run, weights)))
     found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, look, config.station.min_area)
     calibration.keep(arguments.run, found, weights, good.sha256, under)
     if not arguments.quiet:
@@ -76,20 +78,19 @@ def run(arguments) -> int:
 
 
 def methods(arguments):
-    """(of the score, of the pixels, of looking again). InputError for one that is none."""
-    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD, checked_look
+    """(of the score, of the pixels, of looking again); None for what is not said. InputError for one that is none."""
+    from ..evaluation.thresholds import checked_look
     from ..evaluation.thresholds import parse as parse_method
 
-    image = arguments.method or IMAGE_METHOD
+    image = arguments.method
     for flag, name, value in (("--target-fpr", "target_fpr", arguments.target_fpr), ("--set", "value", arguments.set)):
         if value is not None:
             image = f"{name}:{value!r}"
-    pixel = arguments.pixel or PIXEL_METHOD
-    for method in (image, pixel):
+    for method in filter(None, (image, arguments.pixel)):
         if parse_method(method)[0] == "best_f1":
             raise InputError(f"{method}: a threshold that is kept is made of good pictures alone; grdnet evaluate "
                              "--thresholds takes this")
-    return image, pixel, checked_look(arguments.look or "")
+    return image, arguments.pixel, arguments.look and checked_look(arguments.look)
 
 
 def told(before, found):

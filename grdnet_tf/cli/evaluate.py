@@ -33,8 +33,8 @@ def parser():
     parser.add_argument("--thresholds", metavar="IMAGE[,PIXEL[,LOOK]]",
                         help="max_normal, quantile:Q, target_fpr:P or value:X, judged on the good pictures that the run "
                         "held out, or best_f1:DIR of the test pictures of another data folder; kept in RUN/calibration.json "
-                        "(default: what is kept there, else max_normal,quantile:0.999,target_fpr:0.1). LOOK: above it a "
-                        "picture that is not rejected is looked at again; none: nothing is")
+                        "(what is not said: as it was made before, at first max_normal,quantile:0.999,target_fpr:0.1). LOOK: "
+                        "above it a picture that is not rejected is looked at again; none: nothing is")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
                         "trained on: a folder of pictures, or one in the MVTec layout")
     parser.add_argument("--min-area", metavar="N", type=int, help="pixels of the least region that counts (default, "
@@ -186,33 +186,35 @@ def at_this_station(station, arguments, tiles):
 
 
 def methods(arguments):
-    """(image method, pixel method, look method) of --thresholds or by default."""
-    from ..evaluation.thresholds import IMAGE_METHOD, PIXEL_METHOD, checked_look
+    """(of images, of pixels, of looking again) as --thresholds says; None for what it does not."""
+    from ..evaluation.thresholds import checked_look
     from ..evaluation.thresholds import parse as parse_method
 
-    image, pixel, look = ((arguments.thresholds or IMAGE_METHOD).split(",", 2) + ["", ""])[:3]
-    for method in (image, pixel or PIXEL_METHOD):
+    image, pixel, look = ((arguments.thresholds or "").split(",", 2) + ["", ""])[:3]
+    for method in filter(None, (image, pixel)):
         parse_method(method)
-    return image, pixel or PIXEL_METHOD, checked_look(look)
+    return image or None, pixel or None, look and checked_look(look) or None
 
 
 def fitting_pictures(arguments, config, root, records):
-    """({method: (pictures to fit it on, what they are in words)}, the good ones among them); none is reported on."""
-    sources, good = {}, None
-    for method in methods(arguments)[:2]:
-        if method.startswith("best_f1:"):
+    """({best_f1:DIR: (its pictures, what they are in words)}, the good ones for all others or None); none is reported on."""
+    asked, sources = methods(arguments)[:2], {}
+    for method in asked:
+        if method and method.startswith("best_f1:"):
             other = method.partition(":")[2]
             chosen = selection.test_records(other, "test", config.data, arguments.roi)
             defective = sum(record.label for record in chosen)
             sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"
-        elif arguments.split == "train":
-            if arguments.thresholds or arguments.good:
-                raise InputError(f"--thresholds {method} is fitted on part of the split that --split train reports on")
-            sources[method] = [], ""
-        else:
-            good = good or good_pictures.find(arguments.run, config, root, arguments.good, arguments.roi)
-            sources[method] = good.records, good.words
-        selection.check_apart(sources[method][0], records)
+            selection.check_apart(chosen, records)
+    if set(asked) <= set(sources):
+        return sources, None
+    if arguments.split == "train":
+        if arguments.thresholds or arguments.good:
+            raise InputError(f"--thresholds {arguments.thresholds or 'by --good'}: fitted on part of the split that "
+                             "--split train reports on")
+        return sources, None
+    good = good_pictures.find(arguments.run, config, root, arguments.good, arguments.roi)
+    selection.check_apart(good.records, records)
     return sources, good
 
 
@@ -228,13 +230,15 @@ def find_thresholds(arguments, predictor, sources, good, has_roi, weights, setti
         kept = calibration.load(arguments.run, weights, under)
         if kept and ("image_roi" in kept or not has_roi):
             return kept
-    if not all(records for records, _ in sources.values()):
+    *asked, look = (said or kept for said, kept in zip(methods(arguments), calibration.methods(arguments.run, weights)))
+    pictures = {method: sources[method] if method in sources else (good.records, good.words) for method in asked}
+    if not all(records for records, _ in pictures.values()):
         if arguments.thresholds:
             raise InputError(f"--thresholds {arguments.thresholds}: the run held out no good pictures to fit it on; "
                              "--good DIR names some")
         return {}
-    found = calibration.fit(predictor, sources, *methods(arguments), min_area=settings.min_area)
-    if plain and good is not None and not any(method.startswith("best_f1") for method in sources):
+    found = calibration.fit(predictor, pictures, *asked, look, min_area=settings.min_area)
+    if plain and not sources:
         if good.keep:
             calibration.keep(arguments.run, found, weights, good.sha256, under)
         else:

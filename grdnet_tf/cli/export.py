@@ -94,24 +94,24 @@ def run(arguments) -> int:
         finals = export.export(model, thresholds, arguments.out, name, version, options, told)
     except ExportStopped as error:
         raise ExportStopped(f"{error}; nothing was published") from error
-    for final in finals:
-        print(f"exported: {final}")
+    lines = [f"exported: {final}" for final in finals]
     if config.station.follow:
-        print("the served graph does not move the region with the part, it judges the whole picture; grdnet predict "
-              "--model moves it")
+        lines.append("the served graph does not move the region with the part, it judges the whole picture; grdnet predict "
+                     "--model moves it")
     if config.station.align:
-        print("the served graph takes pictures that lie upright, as grdnet align makes them; grdnet predict --model turns "
-              "them by itself")
+        lines.append("the served graph takes pictures that lie upright, as grdnet align makes them; grdnet predict --model "
+                     "turns them by itself")
     if "onnx" in extra:
         path = os.path.join(finals[0], formats.ONNX)
-        print("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(
+        lines.append("TensorRT engine, on the machine with the GPU: " + formats.onnx.trtexec(
             path, size, model.channels, batch_sizes, arguments.precision))
-    for folder in layouts.write(wanted, arguments.out, finals[0]):
-        print(f"layout: {folder}")
+    lines += [f"layout: {folder}" for folder in layouts.write(wanted, arguments.out, finals[0])]
     if arguments.bundle:
         bundle.write(arguments.bundle, finals)
-        print(f"bundle: {arguments.bundle}")
-    print(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
+        lines.append(f"bundle: {arguments.bundle}")
+    lines.append(f"how to serve it: {os.path.join(arguments.out, server_files.FOLDER, 'README.md')}")
+    if not arguments.quiet:
+        print("\n".join(lines))
     return 0
 
 
@@ -190,7 +190,7 @@ def about(run, config, model):
                 metrics = {key: found[key] for key in MEASURED_ON}
                 metrics.update((key, value) for key, value in found.items() if isinstance(value, (int, float)))
         except (OSError, ValueError, KeyError, AttributeError):
-            raise InputError(f"{path}: damaged; run evaluate.py again, or delete it") from None
+            raise InputError(f"{path}: damaged; run grdnet evaluate again, or delete it") from None
     environment = run_folder.environment()
     del environment["arguments"]
     return {"run": os.path.basename(os.path.abspath(run)), "weights_sha256": weights,

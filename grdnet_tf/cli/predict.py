@@ -118,7 +118,7 @@ def judge(arguments, detector, items, total):
             out = stack.enter_context(folder.Folder(
                 arguments.out, go_on=arguments.append or arguments.watch, pictures=arguments.pictures,
                 model=detector.name, source=named(arguments.inputs), limits=detector.limits, pool=detector.pool,
-                command=keeping(arguments.run, detector.engine.thresholds)))
+                command=keeping(arguments.run)))
             items = fresh(arguments, items, out.known)
         watch = drift_watch(arguments, detector.good_scores)
         stack.callback(progress.close)
@@ -187,16 +187,11 @@ def named(inputs):
     return printable(", ".join(parts[:5]) + ", ..." * (len(parts) > 5))
 
 
-def keeping(run, thresholds):
-    """(before, after) a threshold in the command that keeps it with the run, for the page; None for an export."""
+def keeping(run):
+    """The command that keeps the threshold after it with the run, for the page; None for an export."""
     import shlex
 
-    from ..report.page import other_methods
-
-    if not run:
-        return None
-    return (f"grdnet calibrate --run {shlex.quote(os.path.basename(os.path.normpath(run)))} --set ",
-            other_methods(thresholds))
+    return run and f"grdnet calibrate --run {shlex.quote(os.path.basename(os.path.normpath(run)))} --set "
 
 
 def line(result):

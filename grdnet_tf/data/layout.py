@@ -65,8 +65,11 @@ def test_folders(root: str) -> Dict[str, str]:
     return holding
 
 
-def pictures(folder: str, extensions=FORMATS) -> List[str]:
-    """Sorted paths of the picture files in `folder` and its subfolders. InputError where there is none."""
+def pictures(folder: str, extensions=FORMATS, beside=()) -> List[str]:
+    """Sorted paths of the picture files in `folder` and its subfolders. InputError where there is none.
+
+    `beside`: paths of other files that may lie there; of all else a warning says that it is left out.
+    """
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: folder not found, expected pictures in it")
     found, others = [], []
@@ -79,7 +82,7 @@ def pictures(folder: str, extensions=FORMATS) -> List[str]:
     if broken:
         logger.warning("warning: %s: %d links lead nowhere and are left out, the first is %s", folder, len(broken),
                        min(broken))
-    others = sorted(set(others) - set(broken))
+    others = sorted(set(others) - set(broken) - set(beside))
     if others:
         logger.warning("warning: %s: %d entries without a known image extension are left out, the first is %s",
                        folder, len(others), others[0])

@@ -71,8 +71,9 @@ def list_mvtec(root: str, split: str) -> Sequence[Record]:
             raise InputError(f"{os.path.join(parent, stranger)}: there are no pictures in "
                              f"{os.path.join(root, split, stranger)} that this belongs to")
     shared = layout.roi_for_all(root)
+    ours = [os.path.join(root, "align.json"), *([drawing.path] if drawing else [])]  # in a folder of pictures alone
     for defect, folder in folders.items():
-        images, masks = layout.pictures(folder), {}
+        images, masks = layout.pictures(folder, beside=ours), {}
         images = [path for path in images if path != shared]  # in a folder of pictures alone
         if split == "test":
             masks = layout.companions(images, folder, os.path.join(truth, defect), ("_mask", ""), "mask")

@@ -39,12 +39,12 @@ class Predictor:
         if tiles is not None:
             side, overlap = tiles
             if side < 1 or side % self._stride:
-                raise InputError(f"--tiles {side},{overlap}: the tile's side must be divisible by {self._stride}, the "
+                raise InputError(f"tiles [{side}, {overlap}]: the tile's side must be divisible by {self._stride}, the "
                                  "network's total stride")
             if model.one_size and (side, side) != model.image_size:
                 height, width = model.image_size
                 what = "a network with the dense bottleneck (drae)" if model.name == "grdnet" else model.name
-                raise InputError(f"--tiles {side},{overlap}: {what} takes pictures of {height} x {width} only")
+                raise InputError(f"tiles [{side}, {overlap}]: {what} takes pictures of {height} x {width} only")
 
     def predict(self, images, roi=None):
         """A `roi` (B, H, W, 1) cuts map and score, where pictures are not tiled."""

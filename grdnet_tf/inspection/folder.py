@@ -44,7 +44,7 @@ class Folder:
       out: the folder; missing, empty, or an earlier one, whose contents are replaced unless `go_on`.
       pictures: of which an overlay and a map are written: "all", "rejected" (those to look at again too), "none".
       model, source: for the page: what judged, and what.
-      command: of the page, (before, after) a threshold that is to be kept; or None.
+      command: of the page, what keeps the threshold that follows it; or None.
 
     Raises: InputError for a folder that holds something else, or cannot be written to.
     """

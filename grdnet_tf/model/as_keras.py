@@ -19,7 +19,7 @@ OURS = {  # what Keras' compile takes and this model has its own words for
     "optimizer": "there are three: give generator_optimizer, discriminator_optimizer and segmenter_optimizer, or "
                  "learning_rate for all",
     "loss": "the losses are GRD-Net's: give objective=Loss(...)", "loss_weights": "give objective=Loss(...)",
-    "metrics": "the figures are those of model.metrics; judge a trained model by evaluate.py",
+    "metrics": "the figures are those of model.metrics; judge a trained model by grdnet evaluate",
     "weighted_metrics": "every picture counts alike", "auto_scale_loss": "a float16 policy scales by itself",
 }
 

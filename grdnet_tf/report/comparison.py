@@ -37,9 +37,9 @@ def read(run, settings, folder=None) -> Entry:
     try:
         return Entry(run, settings, read_json(os.path.join(folder, REPORT)), folder)
     except ValueError:
-        raise InputError(f"{os.path.join(folder, REPORT)}: damaged; run evaluate.py --run {run} again") from None
+        raise InputError(f"{os.path.join(folder, REPORT)}: damaged; run grdnet evaluate --run {run} again") from None
     except OSError:
-        raise InputError(f"{run}: no report in {folder}; run evaluate.py --run {run} first") from None
+        raise InputError(f"{run}: no report in {folder}; run grdnet evaluate --run {run} first") from None
 
 
 def differing(entries: List[Entry]) -> List[str]:

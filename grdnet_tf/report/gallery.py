@@ -18,7 +18,7 @@ FINDS, MISSES, ALARMS = 3, 3, 2
 WORDS = {REJECTED: "rejected", LOOK: "look again", ACCEPTED: "accepted", "": "no threshold"}
 GOOD = {"": "good pictures", "_roi": "pictures without a defect inside the ROI"}
 HALF = 127  # of the white in a sheet, which JPEG blurs
-NOTHING = '<p class="soft small">{} <code>evaluate.py --pictures N</code> draws them.</p>'
+NOTHING = '<p class="soft small">{} <code>grdnet evaluate --pictures N</code> draws them.</p>'
 
 
 class Judged(NamedTuple):
@@ -130,7 +130,7 @@ def _missing(group):
     """What would have stood there, in words."""
     words = []
     if group.without:
-        words.append(f"Passed over: {group.without} without a sheet; <code>evaluate.py --pictures N</code> draws more.")
+        words.append(f"Passed over: {group.without} without a sheet; <code>grdnet evaluate --pictures N</code> draws more.")
     if group.astray:
         words.append(f"Passed over: {group.astray} rejected, but not marked on the defect.")
     return words

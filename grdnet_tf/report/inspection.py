@@ -36,7 +36,7 @@ class Summary(NamedTuple):
     judged: int
     unreadable: int
     reasons: List[Tuple[str, str]]
-    command: Optional[Tuple[str, str]] = None  # that keeps another threshold: before and after the number
+    command: Optional[str] = None  # that keeps another threshold, which follows it
 
 
 def build(summary: Summary, shown: Sequence[Shown]) -> str:
@@ -47,7 +47,7 @@ def build(summary: Summary, shown: Sequence[Shown]) -> str:
                "score_roi": one.score, "n_regions": one.n_regions, **one.shot} for one in shown]
     data = {"reading": "", "types": groups, "images": images, "thresholds": {"image": summary.threshold, "look": summary.look},
             "rows": [[score, score, None, None, 0] for score in scores.round(6).tolist()],
-            "intervals": {}, **page.colours(), "command": list(summary.command or ("", ""))}
+            "intervals": {}, **page.colours(), "command": summary.command or ""}
     missing = summary.judged - len(scores)
     facts = [f"model <code>{escape(summary.model)}</code>", f"pictures <code>{escape(summary.source)}</code>",
              f"{datetime.datetime.now():%Y-%m-%d %H:%M}", *page.versions()]

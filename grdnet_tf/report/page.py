@@ -9,7 +9,7 @@ from importlib import metadata
 
 import numpy as np
 
-from ..evaluation.thresholds import LOOK_METHOD, NO_LOOK, PIXEL_METHOD, clopper_pearson
+from ..evaluation.thresholds import clopper_pearson
 from . import charts, pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -34,7 +34,7 @@ def build(evaluation, embedded) -> str:
     data = {"reading": readings[1] if len(readings) > 1 else "", "types": types, "images": images,
             "thresholds": {name: entry["value"] for name, entry in report["thresholds"].items()},
             "rows": [[row.score, row.score_roi, row.label, row.label_roi, types.index(row.defect)] for row in rows],
-            "intervals": _intervals(rows), **colours(), "command": _command(report) or ["", ""]}
+            "intervals": _intervals(rows), **colours(), "command": _command(report) or ""}
     return fill(TEMPLATE, {
         "title": f'GRD-Net evaluation: {escape(_last_part(report.get("run")))}', "facts": _facts(report),
         "outlines": '<b class="truth">ground truth</b>,', "types": "Type", "decisions": options(DECISIONS),
@@ -62,7 +62,7 @@ def fill(template, values) -> str:
 
 
 def threshold(histogram, command) -> str:
-    """The histogram with the slider below it. `command` (before, after) a value that is to be kept, or None."""
+    """The histogram with the slider below it. `command`: what keeps the value that follows it, or None."""
     kept = ""
     if command is not None:
         kept = ('<p class="small command">Keep this threshold, from where the run\'s folder lies: '
@@ -143,24 +143,14 @@ def _facts(report):
 
 
 def _command(report):
-    """["grdnet calibrate ... --set ", what follows the value]; it works where the run's folder lies.
+    """"grdnet calibrate ... --set ", which the value follows; it works where the run's folder lies.
 
     None of an evaluation under other settings than the station's: its thresholds are not kept.
     """
     if not report.get("at_station"):
         return None
     run = shlex.quote(_last_part(report.get("run")) or "RUN")
-    return [f"grdnet calibrate --run {run} --set ", other_methods(report["thresholds"])]
-
-
-def other_methods(thresholds) -> str:
-    """Flags of `grdnet calibrate` that leave the methods of pixels and of looking again as they are; "" by default."""
-    if not thresholds:
-        return ""
-    pixel = thresholds.get("pixel", {}).get("method", PIXEL_METHOD)
-    look = thresholds.get("look", {}).get("method", NO_LOOK)
-    return (f" --pixel {pixel}" * (pixel != PIXEL_METHOD and not pixel.startswith("best_f1")) +
-            f" --look {look}" * (look != LOOK_METHOD))
+    return f"grdnet calibrate --run {run} --set "
 
 
 def _section(report, rows, reading):

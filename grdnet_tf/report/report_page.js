@@ -67,7 +67,7 @@ function drawLevel() {
   const all = found.good + found.bad, wrong = found.rejected + found.missed;
   say("accuracy", known ? percent(all - wrong, all) : "–");
   say("state", at === null ? "none is stored" : tried ? `stored: ${short(at)}` : "this is the stored one");
-  say("command", data.command[0] + (known ? limit : "X") + data.command[1]);
+  say("command", data.command + (known ? limit : "X"));
   part.querySelectorAll("td[data-type]").forEach(cell => {
     const [k, n] = found.types[data.types.indexOf(cell.dataset.type)];
     cell.textContent = known ? `${percent(k, n)} (${k} of ${n})` : "–";

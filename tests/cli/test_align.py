@@ -186,14 +186,16 @@ def test_micrometres_are_those_of_the_files_as_they_came(run, upright, tmp_path)
     assert areas[0] and areas[0] == pytest.approx([area / scale ** 2 for area in areas[1]], rel=1e-3)
 
 
-def test_the_command_that_follows_can_be_given_as_it_is_printed(nails, tmp_path, capsys):
+def test_the_commands_that_follow_can_be_given_as_they_are_printed(nails, tmp_path, capsys):
     out = str(tmp_path / "up right")
     assert align.main([nails, "--out", out, "--side", "64"]) == 0
-    _, command = capsys.readouterr().out.strip().splitlines()
-    words = shlex.split(command)
-    assert words[:3] == ["then:", "grdnet", "train"]
-    config = train.new_config(train.parser().parse_args(words[3:]))
-    assert (config.data.root, config.data.image_size, config.data.crop) == (out, (32, 64), (32, 64))
+    _, *commands = capsys.readouterr().out.strip().splitlines()
+    assert len(commands) == 2
+    for command, crop in zip(commands, (None, (32, 64))):
+        word, *words = shlex.split(command, comments=True)
+        assert word in ("then:", "or:") and words[:2] == ["grdnet", "train"]
+        config = train.new_config(train.parser().parse_args(words[2:]))
+        assert (config.data.root, config.data.image_size, config.data.crop) == (out, (32, 64), crop)
 
 
 def test_what_cannot_be_done_ends_with_one_line(nails, upright, tmp_path, tmp_path_factory, capsys):

@@ -92,6 +92,23 @@ def test_small_regions_count_nowhere_and_what_was_asked_for_holds(run, small_dem
     assert all(int(row["regions"]) == 0 for row in rows.values() if row["decision_roi"] == "accepted")
 
 
+def test_what_is_not_asked_for_is_made_as_it_was_before(run, tmp_path):
+    own = shutil.copytree(run, str(tmp_path / "own"))
+
+    def made():
+        thresholds = kept(own)["thresholds"]
+        return [thresholds[name]["method"] if name in thresholds else None for name in ("image", "pixel", "look")]
+
+    assert calibrate.main(["--run", own, "--target-fpr", "0.3", "--pixel", "quantile:0.9", "--look", "none"]) == 0
+    open(os.path.join(own, "station.yaml"), "w").write("min_area: 30\n")
+    assert evaluate.main(["--run", own, "--pictures", "0"]) == 0
+    assert made() == ["target_fpr:0.3", "quantile:0.9", None] and kept(own)["under"]["min_area"] == 30
+    assert calibrate.main(["--run", own, "--look", "quantile:0.5"]) == 0
+    assert made() == ["target_fpr:0.3", "quantile:0.9", "quantile:0.5"]
+    assert evaluate.main(["--run", own, "--pictures", "0", "--thresholds", "max_normal"]) == 0
+    assert made() == ["max_normal", "quantile:0.9", "quantile:0.5"]
+
+
 def test_pictures_that_were_trained_on_are_refused(run, small_demo, capsys):
     before = kept(run)
     assert calibrate.main(["--run", run, "--good", os.path.join(small_demo, "train", "good")]) == 2

@@ -125,6 +125,15 @@ def test_the_region_of_a_folder_of_pictures_alone_is_no_picture_of_it(tree):
         ("a.png", "roi.png"), ("b.png", "roi.png")]
 
 
+def test_what_is_used_beside_pictures_is_not_said_to_be_left_out(tree, caplog):
+    root = tree("a.png", "b.png", "roi.json", "align.json", "notes.txt")
+    with open(os.path.join(root, "roi.json"), "w", encoding="utf-8") as stream:
+        stream.write('{"unit": "share", "shapes": [{"box": [0, 0, 1, 1]}]}')
+    assert len(list_mvtec(root, "train")) == 2
+    line, = [record.getMessage() for record in caplog.records]
+    assert "1 entries" in line and line.endswith("notes.txt")
+
+
 @pytest.mark.parametrize("folder", ["train/good/", "good/", "train/", ""])
 def test_a_drawing_names_pictures_in_every_layout(tree, folder):
     root = tree(folder + "a.png", folder + "b.png")

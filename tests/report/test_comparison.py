@@ -118,7 +118,7 @@ def test_other_pictures_are_named(tmp_path, capsys):
 def test_a_run_that_was_not_evaluated_is_named(tmp_path, capsys):
     run_folder.create_run(str(tmp_path / "a"), configuration.load_config())
     assert evaluate.main(["--compare", str(tmp_path / "a")]) == 2
-    assert "run evaluate.py --run" in capsys.readouterr().err
+    assert "run grdnet evaluate --run" in capsys.readouterr().err
     with pytest.raises(InputError, match="no run here"):
         run_folder.read_config(str(tmp_path / "nothing"))
     with pytest.raises(SystemExit):

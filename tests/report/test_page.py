@@ -153,12 +153,3 @@ def test_a_link_opens_the_view_and_the_table_sorts(tmp_path):
     assert found["names"] == ["spot/4.png"] and found["type"] == "spot" and found["shown"] == ["_roi_unmasked"]
     assert found["byName"] == ["dirt", "good", "spot"]
     assert found["down"][0] == found["up"][-1] == "spot"  # the only type with an AUROC; "–" is no number
-
-
-def test_the_command_that_keeps_a_threshold_leaves_the_other_methods():
-    def flags(**methods):
-        return page.other_methods({name: {"method": method} for name, method in methods.items()})
-
-    assert flags(image="max_normal", pixel="quantile:0.999", look="target_fpr:0.1") == flags() == ""
-    assert flags(image="max_normal", pixel="value:0.3", look="value:0.2") == " --pixel value:0.3 --look value:0.2"
-    assert flags(image="max_normal", pixel="best_f1:other") == " --look none"  # two verdicts stay two

@@ -194,7 +194,7 @@ def test_arrow_keys_move_counts_line_gallery_and_command(browser):
     live, tags = browser.value(LIVE), browser.value(TAGS)
     assert (live["rejected"], live["missed"]) == ("1", "1") and live["state"] == "stored: 0.5"
     assert tags["spot/5.png"] == "found" and tags["spot/4.png"] == "missed" and tags["good/3.png"] == "false alarm"
-    assert live["command"] == "grdnet calibrate --run 'line 3' --set 0.47 --pixel quantile:0.99 --look none"
+    assert live["command"] == "grdnet calibrate --run 'line 3' --set 0.47"
     shift = float(re.fullmatch(r"translate\((.*?) 0\)", browser.value(LINE)).group(1))
     assert shift == pytest.approx(44 + 0.47 * 634)  # the axis runs from 44 to 678
     wrong = browser.value("[...document.querySelectorAll('td[data-type]')].map(e => e.textContent)")
