@@ -211,8 +211,9 @@ def test_missing_run_data_and_weights(trained, small_demo, tmp_path, capsys):
     assert "folder not found" in fails(capsys, "--run", trained, "--data", str(tmp_path / "nothing"))
     assert "nothing.png" in fails(capsys, "--run", trained, "--roi", str(tmp_path / "nothing.png"))
     for flag, value in (("--batch", "0"), ("--pictures", "-1"), ("--min-area", "0"), ("--um-per-pixel", "0"),
-                        ("--um-per-pixel", "nan"), ("--tiles", "64"), ("--tiles", "16,16"), ("--tiles", "18,4")):
+                        ("--um-per-pixel", "nan"), ("--tiles", "64"), ("--tiles", "16,16")):
         assert f"{flag} {value}" in fails(capsys, "--run", trained, f"{flag}={value}")
+    assert "tiles [18, 4]" in fails(capsys, "--run", trained, "--tiles", "18,4")
     assert "expected max_normal" in fails(capsys, "--run", trained, "--thresholds", "best")
     assert "--split train" in fails(capsys, "--run", trained, "--thresholds", "max_normal", "--split", "train")
     empty = tmp_path / "untrained"
