@@ -132,7 +132,8 @@ def run(arguments) -> int:
         for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, limits=limits)
-            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area)
+            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area,
+                                                      config.data.white)
 
     report.write(out, result, drawn())
     if not arguments.quiet:
@@ -228,7 +229,8 @@ def find_thresholds(arguments, predictor, sources, good, has_roi, weights, setti
         return {}
     if arguments.thresholds is None and arguments.good is None and plain:
         kept = calibration.load(arguments.run, weights, under)
-        if kept and ("image_roi" in kept or not has_roi):
+        fit_inside = has_roi and any(record.roi for record in good.records)
+        if kept and ("image_roi" in kept or not fit_inside):
             return kept
     *asked, look = (said or kept for said, kept in zip(methods(arguments), calibration.methods(arguments.run, weights)))
     pictures = {method: sources[method] if method in sources else (good.records, good.words) for method in asked}

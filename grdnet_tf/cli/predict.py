@@ -66,6 +66,8 @@ def run(arguments) -> int:
     items, total = (None, None)
     if not arguments.watch:
         if arguments.inputs in ([], ["-"]):
+            if hasattr(sys.stdin, "reconfigure"):  # names of files are bytes
+                sys.stdin.reconfigure(errors="surrogateescape")
             items = sources.lines(sys.stdin)
         else:
             items, total = sources.named(arguments.inputs, arguments.every)

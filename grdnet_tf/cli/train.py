@@ -7,6 +7,7 @@ import sys
 
 from .. import config as configuration
 from ..console import Progress, ended
+from ..data import roi as rois
 from ..errors import InputError, TrainingStopped
 from ..storage import absolute as absolute_path
 from ..storage import write_json
@@ -87,6 +88,8 @@ def new_config(arguments):
         base = origin.begin(arguments.parent, arguments.keep_optimizers)
         if arguments.data is not None:  # in the place of all that the parent was trained on
             base = configuration.replace(base, data__add_good=(), data__add_repeat=1)
+            if os.path.isdir(arguments.data) and rois.for_all(arguments.data):  # a region of its own
+                base = configuration.replace(base, station__roi=None, station__follow=None)
         added = base.data.add_good
     elif file is None and arguments.data is None:
         file = DEMO_CONFIG

@@ -7,15 +7,19 @@ import math
 import cv2
 import numpy as np
 
+from . import foreground
+
 COARSE = 32   # pixels of the long side at which pictures are compared
 BLANK = 1e-3  # deviation of a picture in [0, 1] below which there is nothing to see
 
 
 def small(pixels, image_size, longest=COARSE):
-    """(h, w, C) float32 in [0, 1] of the aspect that `image_size` (H, W) has, its long side of `longest` pixels."""
+    """(h, w, C) float32 in [0, 1] of the aspect that `image_size` (H, W) has, its long side of `longest` pixels.
+
+    16 bit by `foreground.levels`: a camera's 10 or 12 bit would have no contrast to speak of.
+    """
     height, width = sides(image_size, longest)
-    shrunk = cv2.resize(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max, (width, height),
-                        interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(foreground.levels(pixels) / 255, (width, height), interpolation=cv2.INTER_AREA)
     return shrunk.reshape(height, width, -1)
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from . import foreground
 from .drawings import Shape
 from .files import read_picture
 from .records import evenly
@@ -48,8 +49,8 @@ class Spread(NamedTuple):
 
 
 def shown(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """A picture as stored -> (*size, 3) float32 in [0, 1]."""
-    grey = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    """A picture as stored -> (*size, 3) float32 in [0, 1]; 16 bit by `foreground.levels`."""
+    grey = foreground.levels(pixels) / 255
     if size != grey.shape[:2]:
         grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA)
     return np.broadcast_to(grey.reshape(*size, -1), (*size, 3))

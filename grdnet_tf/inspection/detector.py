@@ -96,7 +96,7 @@ class Detector:
         """The picture as the model gets it, and its ROI in that size; or why it cannot be used."""
         try:
             pixels = item.read()
-            white = 0 if item.pixels is not None and item.pixels.dtype == np.uint16 else self.engine.white
+            white = 0 if item.full_range else self.engine.white
             if white > 255 and pixels.itemsize == 1 and item.pixels is not None:
                 white = 0  # a frame or an array of 8 bit
             matrix, seen = None, pixels
@@ -131,7 +131,14 @@ class Detector:
         if region.shape != size:
             raise BadImage(self.engine.roi, f"the ROI is {region.shape[1]} x {region.shape[0]}, the picture "
                                             f"{size[1]} x {size[0]}")
-        return resized(np.ascontiguousarray(region), shown) > 0
+        return self._some(resized(np.ascontiguousarray(region), shown) > 0)
+
+    def _some(self, region):
+        """BadImage for a region without a pixel: whatever the picture shows would be accepted."""
+        if not region.any():
+            raise BadImage(getattr(self.engine.roi, "path", self.engine.roi),
+                           "the ROI is empty in this picture: nothing of it would be looked at")
+        return region
 
     def _following(self, pixels, shown):
         """(h, w) bool of the ROI where the part is in these pixels, and how that was found. BadImage."""
@@ -140,7 +147,7 @@ class Detector:
         if motion is None:
             return self._region(pixels.shape[:2], shown), {"found": False}
         region = following.moved(rois.read_roi(self.engine.roi, pixels.shape[:2]), motion.matrix)
-        return resized(region, shown) > 0, {
+        return self._some(resized(region, shown) > 0), {
             "found": True, "shift": [round(value, 2) for value in motion.shift], "turn": round(motion.turn, 2),
             "correlation": round(motion.correlation, 3)}
 

@@ -82,8 +82,9 @@ class Folder:
     def add(self, result: Result) -> None:
         """Draw the result, in another thread, and write its line when it and those before it are drawn."""
         with writing(self.out):
-            self._pending.append((result, self._pool.submit(self._draw, result)))
-            while len(self._pending) > PENDING or self._pending and self._pending[0][1].done():
+            names = self._free_names(result) if result.verdict in self.drawn else (None, None)
+            self._pending.append((result, names, self._pool.submit(self._draw, result, names)))
+            while len(self._pending) > PENDING or self._pending and self._pending[0][-1].done():
                 self._write(*self._pending.popleft())
 
     def flush(self) -> None:
@@ -113,6 +114,8 @@ class Folder:
             for name in (PAGE, TABLE, LINES, drift.FILE):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(self.out, name))
+        if os.path.exists(lines):
+            deque(_whole_lines(lines), maxlen=0)  # refused before anything is written
         self._table = self._stack.enter_context(open(table, "w", encoding="utf-8", newline=""))
         self._table.write(_csv(COLUMNS))
         end = 0
@@ -127,16 +130,14 @@ class Folder:
         self._table.flush()
         self._pool = self._stack.enter_context(ThreadPoolExecutor(2, "draw"))
 
-    def _draw(self, result):
-        """(names of the overlay and of the map below OUT, or None; what the page shows of it, or None)."""
-        names = (None, None)
-        if result.verdict in self.drawn:
-            names = self._free_names(result)
+    def _draw(self, result, names):
+        """What the page shows of it, or None. `names`: of the overlay and of the map below OUT, or None."""
+        if names[0] is not None:
             values = np.rint(65535 * np.clip(result.anomaly_map, 0, 1)).astype(np.uint16)
             self._store(names[0], ".jpg", result.overlay, cv2.IMWRITE_JPEG_QUALITY, 90)
             self._store(names[1], ".png", values, cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY,
                         cv2.IMWRITE_PNG_STRATEGY_RLE)  # half the time of the usual strategy for a map, as many bytes
-        return names, self._shot(result)
+        return self._shot(result)
 
     def _shot(self, result):
         if result.verdict == UNREADABLE or (len(self._best) >= GALLERY and result.score <= self._best[0][0]):
@@ -159,12 +160,15 @@ class Folder:
         digest = hashlib.sha256(f"{result.path} {result.stamp}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
         if len(os.fsencode(name)) > LONGEST:
             name = f"{name[:LONGEST // 4]}-{digest}"
-        if os.path.lexists(os.path.join(self.out, PICTURES, f"{name}_overlay.jpg")):
-            name = f"{name}-{digest}"
-        return f"{PICTURES}/{name}_overlay.jpg", f"{PICTURES}/{name}_map.png"
+        promised, number, free = {names[0] for _, names, _ in self._pending}, 1, name
+        while True:
+            overlay = f"{PICTURES}/{free}_overlay.jpg"
+            if overlay not in promised and not os.path.lexists(os.path.join(self.out, overlay)):
+                return overlay, f"{PICTURES}/{free}_map.png"
+            free, number = f"{name}-{digest}" + f"-{number}" * (number > 1), number + 1
 
-    def _write(self, result, drawing):
-        (overlay, small), shot = drawing.result()
+    def _write(self, result, names, drawing):
+        (overlay, small), shot = names, drawing.result()
         entry = dict(result.as_dict(), name=result.name, overlay=overlay, map=small, stamp=list(result.stamp))
         self._lines.write(json.dumps(entry) + "\n")
         self._table.write(_csv(_cells(entry)))

@@ -6,6 +6,7 @@ import glob
 import os
 import queue
 import threading
+import time
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
@@ -25,7 +26,8 @@ class Item(NamedTuple):
     path: str
     name: str
     pixels: Optional[np.ndarray] = None  # (H, W, 1 or 3) uint8 or uint16, RGB
-    stamp: Tuple[int, int] = (0, 0)      # time of change in ns, and bytes, of a file that is watched
+    stamp: Tuple[int, int] = (0, 0)      # time of change in ns, and bytes, of a file that is watched; of a camera's frame
+    full_range: bool = False             # pixels that are 65535 where they are white, whatever the camera's white is
 
     def read(self) -> np.ndarray:
         """(H, W, 1 or 3) uint8 or uint16, RGB. Raises BadImage."""
@@ -87,9 +89,12 @@ def lines(stream) -> Iterator[Optional[Item]]:
     waiting = queue.Queue(maxsize=64)
 
     def read():
-        for line in stream:
-            waiting.put(line)
-        waiting.put("")
+        try:
+            for line in stream:
+                waiting.put(line)
+            waiting.put("")
+        except (OSError, ValueError) as error:
+            waiting.put(InputError(f"standard input cannot be read: {error}"))
 
     threading.Thread(target=read, daemon=True).start()
     while True:
@@ -98,6 +103,8 @@ def lines(stream) -> Iterator[Optional[Item]]:
         except queue.Empty:
             yield None
             continue
+        if isinstance(line, InputError):
+            raise line
         if not line:
             return
         path = line.rstrip("\r\n")
@@ -133,7 +140,8 @@ def _frames(source, path, name, every):
                 if not there:
                     raise InputError(f"{path}: frame {number} cannot be decoded")
                 frame = frame[..., None] if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                yield Item(f"{path}#{number}", f"{name}#{number:06d}", frame)
+                stamp = (time.time_ns(), 0) if isinstance(source, int) else (0, 0)  # a camera begins at 0 each time
+                yield Item(f"{path}#{number}", f"{name}#{number:06d}", frame, stamp)
             number += 1
         if not number:
             raise InputError(f"{path}: holds no frame that can be decoded")
@@ -153,7 +161,9 @@ def given(pictures) -> Iterable[Item]:
         if isinstance(one, (str, os.PathLike)):
             yield from named([os.fspath(one)])[0]
         else:
-            yield Item(f"array#{number}", f"array#{number}", _pixels(np.asarray(one), number))
+            pixels = np.asarray(one)
+            yield Item(f"array#{number}", f"array#{number}", _pixels(pixels, number),
+                       full_range=np.issubdtype(pixels.dtype, np.floating))
 
 
 def _pixels(array, number):

@@ -34,8 +34,9 @@ def watch(folder: str, known: Callable[[tuple], bool] = lambda one: False, *, ev
         raise InputError(f"{folder}: no such folder to watch")
     taken, seen, last = set(), {}, clock()  # `taken`: of what is still there; `seen`: {path: (stamp, since when)}
     while True:
-        now, there = clock(), _files(folder)
-        taken &= {key(*one) for one in there.items()}  # what is gone is forgotten: memory follows the folder
+        now, (there, unseen) = clock(), _files(folder)
+        present = {key(*one) for one in there.items()}  # what is gone is forgotten: memory follows the folder
+        taken = {one for one in taken if one in present or one[0].startswith(unseen)}
         fresh, seen_before, seen = [], seen, {}
         for path, stamp in there.items():
             one = key(path, stamp)
@@ -60,11 +61,15 @@ def watch(folder: str, known: Callable[[tuple], bool] = lambda one: False, *, ev
 
 
 def _files(folder):
-    """{path: (time of change in ns, bytes)} of the pictures below a folder; no hidden ones, no linked folders."""
-    found, waiting = {}, [folder]
+    """{path: (time of change in ns, bytes)} of the pictures below a folder; no hidden ones, no linked folders.
+
+    And what the paths begin with of which nothing is known this time: a drive may be away for a while.
+    """
+    found, waiting, unseen = {}, [folder], []
     while waiting:
+        current = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(current) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name.lower() in LITTER:
                         continue
@@ -76,9 +81,9 @@ def _files(folder):
                             found[entry.path] = (status.st_mtime_ns, status.st_size)
                     except OSError:  # gone since
                         continue
-        except OSError:  # a subfolder that was removed; the folder itself may come back
-            continue
-    return found
+        except OSError:
+            unseen.append(os.path.join(current, ""))
+    return found, tuple(unseen)
 
 
 def _whole(path):

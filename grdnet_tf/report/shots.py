@@ -13,16 +13,17 @@ SIDE = 1024  # pixels of an embedded picture's longer side; a file's own picture
 MAP_SIDE = 512
 
 
-def shot(seen, smooth, threshold, min_area=1) -> dict:
+def shot(seen, smooth, threshold, min_area=1, white=0) -> dict:
     """`embed` of an `evaluation.Seen` and of its file.
 
     Args:
       smooth, threshold, min_area: as of `pictures.draw_sheet`.
+      white: value of a pixel of the file that is white; 0: the file's range.
     """
     amap = seen.inside
     found = label_found(amap, threshold, min_area) > 0 if threshold is not None else None
     redrawn = None if seen.reconstruction is None else pictures.to_rgb(seen.reconstruction)
-    return embed(own_picture(seen.record.image), amap, smooth, redrawn,
+    return embed(own_picture(seen.record.image, white), amap, smooth, redrawn,
                  {"roi": seen.roi, "truth": seen.mask, "found": found})
 
 
@@ -44,11 +45,11 @@ def embed(picture, raw=None, pooled=None, reconstruction=None, outlines=None) ->
             "outlines": {name: outline(outlines[name]) for name in shapes}}
 
 
-def own_picture(path):
-    """(H, W, 3) uint8 RGB of a file, reduced to `SIDE` if it is larger."""
+def own_picture(path, white=0):
+    """(H, W, 3) uint8 RGB of a file, reduced to `SIDE` if it is larger; `white` as of `shot`."""
     pixels = read_picture(path)
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = np.rint(np.minimum(pixels.astype(np.float32) * (255 / (white or 65535)), 255)).astype(np.uint8)
     return reduced(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
 
 

@@ -393,7 +393,8 @@ def good_scores(path, inside=None):
         with open(path, encoding="utf-8") as stream:
             told = json.load(stream)
         if inside is None:
-            inside = (told.get("station") or {}).get("roi") is not None
+            station = told.get("station") or {}  # a region that moves, or tiles, are not in the graph
+            inside = station.get("roi") is not None and not station.get("follow") and not station.get("tiles")
         thresholds = told["thresholds"]
         return thresholds["image_roi" if inside and "image_roi" in thresholds else "image"]["good_scores"]
     except (ValueError, LookupError, TypeError, AttributeError):

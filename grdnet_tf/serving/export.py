@@ -49,7 +49,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
     written model does not answer as the trained one does. Neither leaves a version behind.
     """
     check_finite(model)
-    half = folding.inference_half(model, options.image_size)
+    half, inside = folding.inference_half(model, options.image_size), options.station.roi is not None
     source = {}  # where the SavedModel stands until it is published
 
     def write(folder):
@@ -62,14 +62,14 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
                    "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE},
                    **(about or {})}
         if "onnx" in options.formats:
-            content["onnx"] = formats.to_onnx(folder, half, thresholds, options.precision, options.pictures, told)
+            content["onnx"] = formats.to_onnx(folder, half, thresholds, options.precision, options.pictures, told, inside)
         return content
 
     def write_engine(batch):
         def write_one(folder):
             static = f"static_b{batch}"
             told = formats.to_tensorrt(source["folder"], folder, half, thresholds, batch, options.precision,
-                                          options.pictures)
+                                          options.pictures, inside)
             _warm_up(folder, engine_name(name, batch), version, half, {static: source["offered"][static]})
             return {"model": engine_name(name, batch), "version": version, "tftrt": told, "thresholds": thresholds,
                     **(about or {})}
@@ -77,7 +77,7 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
 
     def write_beside():
         server_files.write_server_files(out, name, server_files.Description(
-            version, half.image_size, half.channels, Limits.of(thresholds), options.batch_sizes, tf.__version__,
+            version, half.image_size, half.channels, Limits.of(thresholds, inside), options.batch_sizes, tf.__version__,
             tuple(engines), options.default, bool((options.settings or {}).get("align"))))
 
     engines = {engine_name(name, batch): batch for batch in options.batch_sizes if "tftrt" in options.formats}

@@ -61,7 +61,8 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
             logger.warning("warning: %s does not say which pictures it held out, and its data folder is not as it was; "
                            "--good DIR names good pictures for a threshold", folder)
         else:
-            today = recorded.sort_out(known, selection.with_roi(_own(home, config.data.add_good), home, roi), home)
+            records = selection.with_roi(_own(home, config.data.add_good), home, roi)
+            today = recorded.sort_out(known, records, home)
             missing = len(known.names(recorded.HELD_OUT)) - len(today.held_out)
             if missing > 0 and today.held_out:
                 logger.warning("warning: %d of the pictures that the run held out are gone", missing)
@@ -70,7 +71,7 @@ def find(folder: str, config, data: Optional[str] = None, named: Optional[str] =
     if named:
         records = selection.with_roi(selection.good_folder(named), named, roi)
         if known is not None:
-            today = recorded.sort_out(known, records, named)
+            today = recorded.sort_out(known, records)
             if today.trained:
                 raise InputError(f"--good: {today.trained[0].image} is one of the pictures that the run was trained on")
             records = today.new

@@ -144,18 +144,21 @@ def _entry(row):
     return entry
 
 
-def sort_out(recorded: Recorded, records: Sequence[Record], root: str) -> Sorted:
-    """Which of today's `records` in `root` the run trained on, held out, or never saw.
+def sort_out(recorded: Recorded, records: Sequence[Record], root: Optional[str] = None) -> Sorted:
+    """Which of today's `records` the run trained on, held out, or never saw, by their contents.
 
-    Raises: InputError naming a picture whose contents are not those of its name in the record.
+    Raises: InputError naming a picture whose contents are not those of its name in the record, where `root` is the
+        folder that was recorded, or holds a picture of it; of another folder, and without `root`, names say nothing.
     """
-    names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT))
     parts = {entry.sha256: entry.part for entry in recorded.entries}
     parts.update(recorded.learnt)  # of equal pictures
-    found = Sorted([], [], [])
-    for one, sha256 in zip(records, _digests([one.image for one in records])):
+    found, digests = Sorted([], [], []), list(_digests([one.image for one in records]))
+    names, home = set(), root is not None and os.path.realpath(root) == os.path.realpath(recorded.root)
+    if home or root is not None and not parts.keys().isdisjoint(digests):
+        names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT))
+    for one, sha256 in zip(records, digests):
         if sha256 not in parts:
-            if _name(one.image, root) in names:
+            if names and _name(one.image, root) in names:
                 raise InputError(f"{one.image}: has changed since the run recorded it in {FILE}; put the old picture "
                                  "back, or give the new one another name")
             found.new.append(one)

@@ -53,6 +53,14 @@ def test_pictures_of_one_part_are_told_from_those_of_others(shots):
     assert set(parts) == set(range(20))
 
 
+def test_parts_are_told_apart_in_a_camera_s_few_bits_of_16(shots):
+    records = shots(12, 3)
+    for record in records:  # 10 bit at a twentieth of the contrast
+        pixels = cv2.imread(record.image, cv2.IMREAD_GRAYSCALE).astype(np.float32)
+        cv2.imwrite(record.image, np.rint(400 + pixels / 2).astype(np.uint16))
+    assert len(set(parts_shown(records, (40, 60)))) == 12
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_part_is_both_trained_on_and_held_out(shots, seed):
     records = shots(20, 4)

@@ -69,6 +69,9 @@ def test_the_manifest_names_the_scores_of_whole_pictures_and_of_the_region(tmp_p
     assert [good_scores(str(path), inside) for inside in (None, False, True)] == [[0.1], [0.1], [0.2]]
     path.write_text(json.dumps({**told, "station": {"roi": "roi.png"}}))
     assert good_scores(str(path)) == [0.2]
+    for left_out in ({"follow": "follow.png"}, {"tiles": [64, 16]}):  # of the graph, which judges the whole picture
+        path.write_text(json.dumps({**told, "station": {"roi": "roi.png", **left_out}}))
+        assert good_scores(str(path)) == [0.1]
 
 
 def test_a_health_check_reads_what_a_watch_wrote(tmp_path):

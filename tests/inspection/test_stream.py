@@ -1,8 +1,11 @@
 """The detector's stream without a trained model: order, bounded memory, one bad picture among good ones."""
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from grdnet_tf.data.drawings import Shape
+from grdnet_tf.data.roi import Region
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation.predict import Predictor
 from grdnet_tf.inspection import engines, sources
@@ -19,11 +22,11 @@ class Brightness:
         return Detection(None, images[..., :1], tf.reduce_max(images[..., :1], [1, 2, 3]))
 
 
-def detector(batch=4, white=0, **station):
+def detector(batch=4, white=0, roi=None, **station):
     station = Station(**station)
     thresholds = {"image": {"value": 0.5}, "pixel": {"value": 0.5}}
     predictor = Predictor(Brightness(), batch, station.tiles, white)
-    return Detector(engines.Engine(predictor, thresholds, white, station, None, False, "brightness"))
+    return Detector(engines.Engine(predictor, thresholds, white, station, roi, roi is not None, "brightness"))
 
 
 def picture(level, size=(16, 24), spot=None):
@@ -83,12 +86,23 @@ def test_a_region_that_is_too_small_counts_nowhere():
     assert results[5].score == 0 and results[1].score == 1
 
 
-def test_white_is_that_of_the_run_for_files_only(tmp_path):
-    import cv2
+def test_a_region_that_leaves_nothing_to_look_at_accepts_nothing(tmp_path):
+    for name, box in (("black", (0, 0)), ("corner", (0, 4))):
+        region = np.zeros((16, 24), np.uint8)
+        region[:box[1], :box[1]] = 255
+        cv2.imwrite(str(tmp_path / f"{name}.png"), region)
+    beside = Region("roi.json", (Shape("box", (34, 34, 60, 60)),))  # drawn on larger pictures, in pixels
+    for roi in (str(tmp_path / "black.png"), beside):
+        result, = detector(roi=roi).predict(picture(255))
+        assert result.verdict == "unreadable" and "the ROI is empty in this picture" in result.reason
+    assert detector(roi=str(tmp_path / "corner.png")).predict(picture(255))[0].verdict == "rejected"
 
+
+def test_white_is_that_of_the_run_for_what_a_camera_wrote(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 1023, np.uint16))
     model = detector(white=4095)
     assert model.predict(str(tmp_path / "a.png"))[0].score == pytest.approx(1023 / 4095, abs=1e-4)
+    assert model.predict(np.full((8, 8, 3), 1023, np.uint16))[0].score == pytest.approx(1023 / 4095, abs=1e-4)
     assert model.predict(np.full((8, 8, 3), 0.25, np.float32))[0].score == pytest.approx(0.25, abs=1e-4)
     assert model.predict(np.full((8, 8, 3), 51, np.uint8))[0].score == pytest.approx(0.2, abs=1e-4)
 

@@ -1,10 +1,14 @@
 """The watched folder by a clock of its own: when a file counts as whole, and that each comes once."""
+import io
 import os
 
 import cv2
 import numpy as np
+import pytest
 
+from grdnet_tf.errors import InputError
 from grdnet_tf.inspection import sources
+from grdnet_tf.inspection.folder import key
 from grdnet_tf.inspection.watching import watch
 
 CONTENT = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8))[1].tobytes()
@@ -63,6 +67,14 @@ def test_what_was_judged_before_and_what_is_no_picture_is_left(tmp_path):
     assert Line(tmp_path, [], 5, known).found == [(1, "b.png")]
 
 
+def test_a_folder_that_is_away_for_a_while_brings_nothing_twice(tmp_path):
+    line, away = tmp_path / "line", tmp_path / "away"
+    (line / "camera").mkdir(parents=True)
+    acts = [write(line / "camera" / "a.png"), None, None, lambda: line.rename(away), None, lambda: away.rename(line), None,
+            write(line / "camera" / "b.png")]
+    assert [name for _, name in Line(line, acts, 14).found] == ["camera/a.png", "camera/b.png"]
+
+
 def test_the_end_comes_after_an_idle_time(tmp_path):
     now = [0.0]
 
@@ -84,3 +96,37 @@ def test_lines_give_a_pause_when_nothing_comes(tmp_path):
         os.close(writing)
         assert [one.name for one in found if one] == ["b.png"]
         assert [item for item in items if item] == []
+
+
+def test_a_line_that_cannot_be_read_ends_with_its_reason_and_names_in_bytes_can():
+    text = b"a.png\nb\xfc.png\n"
+    with pytest.raises(InputError, match="standard input cannot be read: .*utf-8"):
+        list(sources.lines(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")))
+    items = sources.lines(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", errors="surrogateescape"))
+    assert [os.fsencode(item.path) for item in items if item] == [b"a.png", b"b\xfc.png"]
+
+
+def test_each_frame_of_a_camera_is_another_picture(monkeypatch):
+    class Capture:
+        """OpenCV's, of three frames."""
+        def __init__(self, source):
+            self.left = 3
+
+        def isOpened(self):
+            return True
+
+        def grab(self):
+            self.left -= 1
+            return self.left >= 0
+
+        def retrieve(self):
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    keys = [key(item.path, item.stamp) for _ in range(2) for item in sources.camera("camera:0") if item]
+    assert len(set(keys)) == 6
+    keys = [key(item.path, item.stamp) for _ in range(2) for item in sources.video("a.mp4")]
+    assert len(set(keys)) == 3  # of a file the same ones

@@ -58,6 +58,12 @@ def test_the_outline_of_a_pixel_goes_round_it():
     assert shots.outline(np.ones((4, 6), bool)) == "" == shots.outline(np.zeros((4, 6), bool))
 
 
+def test_what_is_white_in_a_file_of_12_bit_is_white_in_the_page(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20), 4095, np.uint16))
+    assert shots.own_picture(str(tmp_path / "a.png"), 4095).min() == 255
+    assert shots.own_picture(str(tmp_path / "a.png")).max() == 16
+
+
 def test_a_file_is_embedded_with_its_own_pixels(tmp_path):
     pixels = np.full((300, 200, 3), 40, np.uint8)
     pixels[150:153, 100:103] = (255, 0, 0)  # a red defect of 3 x 3 pixels

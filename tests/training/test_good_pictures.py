@@ -55,6 +55,19 @@ def test_a_picture_that_comes_is_new_and_one_that_goes_takes_no_other_with_it(be
     assert found.words == "4 good images that the run held out, 1 new ones"
 
 
+def test_equal_names_in_another_folder_say_nothing(begun, tmp_path):
+    run, config, data = begun
+    for i in range(5):
+        draw(tmp_path / "lot" / "train" / "good" / f"{i:03d}.png", 100 + i)
+    named = good(begun, named=str(tmp_path / "lot"))
+    assert len(named.held_out) == 4 and names(named.new) == {f"{i:03d}.png" for i in range(5)}
+    os.rename(config.data.root, tmp_path / "moved")
+    assert len(good(begun, data=str(tmp_path / "lot")).new) == 5  # the run's own data is not there any more
+    draw(tmp_path / "moved" / "train" / "good" / "003.png", 200)
+    with pytest.raises(InputError, match="003.png: has changed since the run recorded it"):
+        good(begun, data=str(tmp_path / "moved"))
+
+
 @pytest.mark.parametrize("folder", ["good", "train", ""])
 def test_pictures_of_other_layouts_are_known_again(tmp_path, folder):
     for i in range(10):

@@ -12,20 +12,21 @@ FORMATS = {"onnx": onnx.require, "tftrt": tensorrt.require}  # what must be ther
 ONNX = os.path.join(*names.ONNX.split("/"))
 
 
-def to_onnx(folder, model, thresholds, precision, pictures, told=None) -> dict:
+def to_onnx(folder, model, thresholds, precision, pictures, told=None, inside=False) -> dict:
     """Write the SavedModel in `folder` as ONNX beside it; what the manifest says of it, the gate's figures included.
 
-    `told`: what the file says of itself.
+    `told`: what the file says of itself. `inside`: whether the graph has a ROI, by whose thresholds it decides.
     """
     path = os.path.join(folder, ONNX)
     limits = [limit for inside in (False, True) for limit in Limits.of(thresholds, inside)]
     told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures), limits, told)
     runtime = onnx.Runtime(path)
-    gate = judged(folder, lambda images: runtime.run(images)["score"], model, thresholds, precision, pictures)
+    gate = judged(folder, lambda images: runtime.run(images)["score"], model, Limits.of(thresholds, inside), precision,
+                  pictures)
     return dict(told, gate=gate)
 
 
-def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -> dict:
+def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures, inside=False) -> dict:
     """Write static_b<`batch`> of the SavedModel in `source` with TensorRT engines to `folder`; as `to_onnx`."""
     told = tensorrt.convert(source, folder, batch, precision, calibration_pictures(model, precision, pictures))
     loaded = tf.saved_model.load(folder)
@@ -39,7 +40,7 @@ def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures) -
             found.append(engine(images=tf.constant(filled))["score"].numpy()[:len(part)])
         return np.concatenate(found)
 
-    return dict(told, precision=precision, gate=judged(source, scores, model, thresholds, precision, pictures))
+    return dict(told, precision=precision, gate=judged(source, scores, model, Limits.of(thresholds, inside), precision, pictures))
 
 
 def calibration_pictures(model, precision, pictures):
@@ -49,20 +50,19 @@ def calibration_pictures(model, precision, pictures):
     return judge.load(pictures.calibration, model.image_size, model.channels, pictures.white)
 
 
-def judged(saved_model, scores, model, thresholds, precision, pictures) -> dict:
+def judged(saved_model, scores, model, limits, precision, pictures) -> dict:
     """The figures of `judge` for `scores`, a function of images, against the SavedModel.
 
     fp32 is judged on the self-test's pictures.
     Raises: ExportStopped where scores or decisions change too much.
     """
-    threshold = thresholds["image"]["value"]
     with selftest.Session(saved_model) as session:
         def reference(images):
             return session.run("score", images=images)["score"]
 
         if precision != "fp32":
             return judge.gate(precision, reference, scores, pictures.compared, model.image_size, model.channels,
-                              threshold, pictures.white)
+                              limits, pictures.white)
         images = selftest.test_pictures(*model.image_size, model.channels)[0] / np.float32(255)
         names = [f"test picture {i}" for i in range(len(images))]
-        return judge.judge(precision, reference(images), scores(images), threshold, names)
+        return judge.judge(precision, reference(images), scores(images), limits, names)

@@ -50,14 +50,14 @@ def load(records, image_size, channels, white=0) -> np.ndarray:
     return np.stack([load_image(record.image, image_size, channels, white).numpy() for record in records])
 
 
-def gate(precision: str, reference, candidate, records, image_size, channels: int, threshold: float,
+def gate(precision: str, reference, candidate, records, image_size, channels: int, limits,
          white: int = 0) -> dict:
     """Compare two models on `records`.
 
     Args:
       precision: a key of LIMITS.
       reference, candidate: functions from images (n, H, W, C) float32 to scores (n,).
-      threshold: of the decision, score > threshold.
+      limits: the thresholds, one or several: a decision is between which of them a score lies.
       white: data.white of the run.
 
     Returns: {"pictures", "largest_score_difference", "mean_score_difference", "flipped"} for the manifest.
@@ -68,15 +68,16 @@ def gate(precision: str, reference, candidate, records, image_size, channels: in
         images = load(records[start:start + BATCH], image_size, channels, white)
         scores.append((reference(images), candidate(images)))
     expected, found = (np.concatenate(parts).astype(np.float64) for parts in zip(*scores))
-    return judge(precision, expected, found, threshold, [record.image for record in records])
+    return judge(precision, expected, found, limits, [record.image for record in records])
 
 
-def judge(precision: str, expected, found, threshold: float, names) -> dict:
+def judge(precision: str, expected, found, limits, names) -> dict:
     """`gate` of scores that are known already."""
     if not len(expected):
         raise InputError(f"--precision {precision}: no pictures to compare on")
     limit, difference = LIMITS[precision], np.abs(expected - found)
-    flipped = (expected > threshold) != (found > threshold)
+    levels = np.reshape(limits, (-1, 1))
+    flipped = (expected > levels).sum(axis=0) != (found > levels).sum(axis=0)
     worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
     if not difference[worst] <= limit.score:  # NaN is not
         raise ExportStopped(f"{precision}: the score of {names[worst]} is {found[worst]:.4f}, the SavedModel's "

@@ -15,6 +15,13 @@ def test_equal_scores_pass_and_are_counted():
         "pictures": 4, "largest_score_difference": 0.0, "mean_score_difference": 0.0, "flipped": 0}
 
 
+def test_a_change_at_any_of_the_thresholds_is_counted():
+    found = judge.judge("fp16", FP32, FP32 + [0.002, 0, 0, 0], (0.101, 0.3), NAMES)  # looked at again now
+    assert found["flipped"] == 1
+    with pytest.raises(ExportStopped, match="2 of 4 decisions"):
+        judge.judge("fp16", FP32, FP32 + [0.002, 0.002, 0, 0], (0.101, 0.201), NAMES)
+
+
 def test_small_differences_pass_with_their_size():
     found = judge.judge("int8", FP32, FP32 + [0.01, 0, -0.03, 0], 0.3, NAMES)
     assert found["largest_score_difference"] == pytest.approx(0.03)
