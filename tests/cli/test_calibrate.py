@@ -109,6 +109,15 @@ def test_what_is_not_asked_for_is_made_as_it_was_before(run, tmp_path):
     assert made() == ["max_normal", "quantile:0.9", "quantile:0.5"]
 
 
+def test_other_data_with_regions_leaves_what_was_set(small_demo, tmp_path):
+    plain = shutil.copytree(small_demo, str(tmp_path / "plain"), ignore=shutil.ignore_patterns("roi", "roi.*"))
+    own = make_run(tmp_path / "own", plain)
+    assert calibrate.main(["--run", own, "--set", "0.31", "--look", "none"]) == 0
+    before = kept(own)
+    assert evaluate.main(["--run", own, "--data", small_demo, "--pictures", "0"]) == 0
+    assert kept(own) == before and report(own)["thresholds"]["image"]["value"] == 0.31
+
+
 def test_pictures_that_were_trained_on_are_refused(run, small_demo, capsys):
     before = kept(run)
     assert calibrate.main(["--run", run, "--good", os.path.join(small_demo, "train", "good")]) == 2

@@ -48,6 +48,20 @@ def parent(tmp_path_factory):
     return str(folder / "run"), data
 
 
+def test_other_data_with_a_region_brings_its_own(parent, tmp_path):
+    run = str(shutil.copytree(parent[0], tmp_path / "run"))
+    open(os.path.join(run, "roi.json"), "w").write('{"unit": "share", "shapes": [{"box": [0, 0, 0.5, 1]}]}')
+    open(os.path.join(run, "station.yaml"), "w").write("roi: roi.json\n")
+    data = str(shutil.copytree(parent[1], tmp_path / "data"))
+
+    def region():
+        return train.new_config(train.parser().parse_args(["--from", run, "--data", data])).station.roi
+
+    assert region() == os.path.join(run, "roi.json")  # the camera's, where nothing else is said
+    open(os.path.join(data, "roi.json"), "w").write('{"unit": "share", "shapes": [{"box": [0.5, 0, 1, 1]}]}')
+    assert region() is None
+
+
 @pytest.fixture
 def more(tmp_path):
     """A folder of 9 pictures: 5 new ones, one of those again, three that the discs of `parent` are too."""
