@@ -65,6 +65,10 @@ def run(arguments) -> int:
         return 0
     if not arguments.run:
         raise InputError("--run RUN is missing: the folder to write the run to")
+    by_default = arguments.config is None and arguments.data is not None and config.method == "grdnet"
+    if by_default and not (arguments.resume or arguments.parent):
+        logger.warning("warning: no --config: the defaults, %d epochs at %d x %d, are for a GPU; on a CPU: --config cpu",
+                       config.train.epochs, *config.data.image_size)
     try:
         return train(config, arguments.run, arguments.resume)
     except TrainingStopped as error:

@@ -48,6 +48,14 @@ def test_bad_data_exits_2(tiny_config, tmp_path, capsys):
     assert "absent" in lines[0] and "good" in lines[1] and "a.png" in lines[2] and not (tmp_path / "run").exists()
 
 
+def test_a_newcomer_without_a_configuration_is_told_which_one_is_for_a_cpu(tmp_path, caplog):
+    given = ["--data", str(tmp_path / "absent"), "--run", str(tmp_path / "run")]
+    for more in ([], ["--config", "cpu"], ["--set", "method=padim"]):
+        assert train.main([*given, *more]) == 2
+    line, = [record.getMessage() for record in caplog.records]
+    assert "no --config: the defaults, 200 epochs at 256 x 256, are for a GPU; on a CPU: --config cpu" in line
+
+
 @pytest.mark.slow
 def test_bad_pictures_can_be_skipped_and_are_listed(discs, tiny_config, tmp_path):
     copy = tmp_path / "data"
