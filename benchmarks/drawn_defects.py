@@ -69,7 +69,8 @@ def save(picture, mask, roi, out, kind, stem):
     files = {path: 255 * region for path, region in regions.items() if region is not None}
     for path, pixels in {f"test/{kind}/{stem}.png": picture[..., ::-1], **files}.items():
         os.makedirs(os.path.dirname(os.path.join(out, path)), exist_ok=True)
-        cv2.imwrite(os.path.join(out, path), pixels)
+        # Never the bytes of a file that OpenCV wrote by default: an evaluation refuses a picture that set a threshold.
+        cv2.imwrite(os.path.join(out, path), pixels, (cv2.IMWRITE_PNG_COMPRESSION, 9))
 
 
 if __name__ == "__main__":
