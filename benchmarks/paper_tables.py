@@ -110,7 +110,7 @@ class Bench(NamedTuple):
             # Two verdicts, as the paper's accuracy has.
             done(evaluate, "--run", folder, "--pictures", "8", "--thresholds", "max_normal,quantile:0.999,none",
                  *([] if here is None else ["--epoch", str(here)]))
-        return comparison.read(folder, configuration.read_settings(run_folder.read_config(folder)), at)
+        return comparison.read(folder, configuration.settings_in_use(run_folder.read_config(folder)), at)
 
 
 def done(command, *words):

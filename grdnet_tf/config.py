@@ -89,8 +89,8 @@ def flat(config: Config) -> Dict[str, Any]:
                                         for key, value in getattr(config, section)}}
 
 
-def read_settings(config: Config) -> Dict[str, Any]:
-    """`flat`, of what the method reads."""
+def settings_in_use(config: Config) -> Dict[str, Any]:
+    """`flat`, without what the method does not read."""
     unread = {f"{section}.{key}" for section, key in _unread(config)}
     return {key: value for key, value in flat(config).items() if key not in unread}
 

@@ -77,8 +77,8 @@ def pair(of):
     return Annotated[Tuple[of, of], AfterValidator(_rising)]
 
 
-def overlapping(largest):
-    """[side, overlap] of tiles."""
+def tile(largest):
+    """[side, overlap]."""
     return Annotated[Tuple[whole(1, largest), whole(0, largest)], AfterValidator(_less_than_side)]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Optional, Tuple
 
 from pydantic import Field, StrictBool
 
-from .kinds import Section, choice, number, odd, one_of, option, overlapping, pair, weights, whole
+from .kinds import Section, choice, number, odd, one_of, option, pair, tile, weights, whole
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "warp", "smooth",
            "shade", "texture", "real")
@@ -214,7 +214,7 @@ class Station(Section):
     """What a run knows of the place where it inspects: kept in RUN/station.yaml, and in each export."""
     um_per_pixel: Optional[number(1e-6)] = option(None, "micrometres of a pixel of the pictures' files")
     min_area: whole(1) = option(1, "pixels of the map, of the least region that counts")
-    tiles: Optional[overlapping(65536)] = option(
+    tiles: Optional[tile(65536)] = option(
         None, "[side, overlap]: judged at their own size, in tiles; null: resized as trained")
     roi: Optional[str] = option(None, "file with the region where defects matter in all pictures; the run keeps a copy; "
                                 "null: the data folder's, where all pictures share one")

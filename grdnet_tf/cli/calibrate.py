@@ -68,7 +68,7 @@ def run(arguments) -> int:
     before = calibration.load(arguments.run, weights, under)
     predictor = Predictor(model, arguments.batch, config.station.tiles, config.data.white)
     source = (good.records, good.words)
-    image, pixel, look = (one or kept for one, kept in zip(said, calibration.methods(arguments.run, weights)))
+    image, pixel, look = calibration.methods(arguments.run, weights, said)
     found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, look, config.station.min_area)
     calibration.keep(arguments.run, found, weights, good.sha256, under)
     if not arguments.quiet:

@@ -24,7 +24,7 @@ def main(argv=None) -> int:
 
 def show(runs, out=None, quiet=False) -> int:
     """The runs' reports in one table and one page."""
-    entries = [comparison.read(folder, configuration.read_settings(run_folder.read_config(folder))) for folder in runs]
+    entries = [comparison.read(folder, configuration.settings_in_use(run_folder.read_config(folder))) for folder in runs]
     out = out or "comparison"
     comparison.write(out, entries)
     if not quiet:

@@ -133,7 +133,7 @@ def run(arguments) -> int:
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, limits=limits)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area,
-                                                      config.data.white)
+                                                config.data.white)
 
     report.write(out, result, drawn())
     if not arguments.quiet:
@@ -198,7 +198,16 @@ def methods(arguments):
 
 
 def fitting_pictures(arguments, config, root, records):
-    """({best_f1:DIR: (its pictures, what they are in words)}, the good ones for all others or None); none is reported on."""
+    """({best_f1:DIR: (its pictures, what they are in words)}, the good ones for all others or None).
+
+    None of them is reported on; with --split train, which reports on good ones, there are none.
+    """
+    if arguments.split == "train":
+        for flag in ("thresholds", "good"):
+            if getattr(arguments, flag):
+                raise InputError(f"--{flag} {getattr(arguments, flag)} does not go with --split train: thresholds are "
+                                 "fitted on part of what that reports on")
+        return {}, None
     asked, sources = methods(arguments)[:2], {}
     for method in asked:
         if method and method.startswith("best_f1:"):
@@ -208,11 +217,6 @@ def fitting_pictures(arguments, config, root, records):
             sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"
             selection.check_apart(chosen, records)
     if set(asked) <= set(sources):
-        return sources, None
-    if arguments.split == "train":
-        if arguments.thresholds or arguments.good:
-            raise InputError(f"--thresholds {arguments.thresholds or 'by --good'}: fitted on part of the split that "
-                             "--split train reports on")
         return sources, None
     good = good_pictures.find(arguments.run, config, root, arguments.good, arguments.roi)
     selection.check_apart(good.records, records)
@@ -232,7 +236,7 @@ def find_thresholds(arguments, predictor, sources, good, has_roi, weights, setti
         fit_inside = has_roi and any(record.roi for record in good.records)
         if kept and ("image_roi" in kept or not fit_inside):
             return kept
-    *asked, look = (said or kept for said, kept in zip(methods(arguments), calibration.methods(arguments.run, weights)))
+    *asked, look = calibration.methods(arguments.run, weights, methods(arguments))
     pictures = {method: sources[method] if method in sources else (good.records, good.words) for method in asked}
     if not all(records for records, _ in pictures.values()):
         if arguments.thresholds:

@@ -66,9 +66,10 @@ def collect(predict, batches, records, pool, source, least=None, sees_roi=False)
     cells, has_roi = histogram.cells(), any(record.roi for record in records)
     inside = given.cells() if sees_roi else cells
     good = [(own if has_roi else whole, path) for (whole, label, own, _), path in zip(rows, paths) if not label]
+    highest = max(good)[1] if good else None
     return Samples(metrics.rank(score, label), metrics.rank_pixels(cells),
                    metrics.rank(score_roi, label_roi) if has_roi else None,
-                   metrics.rank_pixels(inside, inside_roi=True) if has_roi else None, source, max(good)[1] if good else None)
+                   metrics.rank_pixels(inside, inside_roi=True) if has_roi else None, source, highest)
 
 
 def calibrate(for_images: Samples, for_pixels: Samples, image_method=thresholds.IMAGE_METHOD,
@@ -198,22 +199,24 @@ def load(run: str, weights_sha256: str, under: Optional[dict] = None) -> dict:
         raise InputError(f"{path}: damaged; delete it, and the thresholds are fitted again") from None
 
 
-def methods(run: str, weights_sha256: str) -> Tuple[str, str, str]:
-    """How the thresholds of images, pixels, looking again are made: as asked for last for these weights, or by default.
+def methods(run: str, weights_sha256: str, said=(None, None, None)) -> Tuple[str, str, str]:
+    """How the thresholds of images, pixels, looking again are made: as `said`, as asked for last for these weights, or
+    by default.
 
     Thresholds that were kept by a version that knew no looking again go on without.
     """
     content = _read(os.path.join(run, FILE)) or {}
+    found = thresholds.IMAGE_METHOD, thresholds.PIXEL_METHOD, thresholds.LOOK_METHOD
     try:
         if content["weights_sha256"] == weights_sha256:
             kept = content["thresholds"]
-            found = kept["image"]["method"], kept["pixel"]["method"], kept.get("look", {}).get("method")
-            for method in found:
+            before = kept["image"]["method"], kept["pixel"]["method"], kept.get("look", {}).get("method")
+            for method in before:
                 thresholds.parse(method or thresholds.LOOK_METHOD)
-            return (*found[:2], found[2] or thresholds.NO_LOOK)
+            found = (*before[:2], before[2] or thresholds.NO_LOOK)
     except (KeyError, TypeError, AttributeError, InputError):
         pass
-    return thresholds.IMAGE_METHOD, thresholds.PIXEL_METHOD, thresholds.LOOK_METHOD
+    return tuple(one or other for one, other in zip(said, found))
 
 
 def _read(path):

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import heapq
 import io
+import itertools
 import json
 import os
 import shutil
@@ -160,12 +161,11 @@ class Folder:
         digest = hashlib.sha256(f"{result.path} {result.stamp}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
         if len(os.fsencode(name)) > LONGEST:
             name = f"{name[:LONGEST // 4]}-{digest}"
-        promised, number, free = {names[0] for _, names, _ in self._pending}, 1, name
-        while True:
+        promised = {names[0] for _, names, _ in self._pending}  # to be drawn yet
+        for free in itertools.chain((name, f"{name}-{digest}"), (f"{name}-{digest}-{n}" for n in itertools.count(2))):
             overlay = f"{PICTURES}/{free}_overlay.jpg"
             if overlay not in promised and not os.path.lexists(os.path.join(self.out, overlay)):
                 return overlay, f"{PICTURES}/{free}_map.png"
-            free, number = f"{name}-{digest}" + f"-{number}" * (number > 1), number + 1
 
     def _write(self, result, names, drawing):
         (overlay, small), shot = names, drawing.result()

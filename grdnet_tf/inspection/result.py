@@ -60,7 +60,7 @@ class Result:
         """(H, W, 3) uint8 RGB, as a screen shows it. A file is read again."""
         if self.size is None:
             return None
-        return shown(read_picture(self.path) if self._pixels is None else self._pixels, self.white)
+        return pictures.shown(read_picture(self.path) if self._pixels is None else self._pixels, self.white)
 
     @property
     def overlay(self) -> Optional[np.ndarray]:
@@ -115,14 +115,6 @@ class Result:
             return f"<{self.path}: {UNREADABLE}: {self.reason}>"
         n = len(self.regions)
         return f"<{self.path}: {self.verdict}, score {self.score:.4g}, {n} region{'' if n == 1 else 's'}>"
-
-
-def shown(pixels, white=0) -> np.ndarray:
-    """(H, W, 1 or 3) uint8 or uint16 -> (H, W, 3) uint8; `white` counts as white, 0: the type's largest."""
-    if white or pixels.dtype == np.uint16:
-        peak = white or np.iinfo(pixels.dtype).max
-        pixels = np.rint(np.minimum(pixels, peak) * (255.0 / peak)).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def in_file(region: Region, shape: Tuple[int, int], size: Tuple[int, int], um: Optional[float]) -> Region:

@@ -43,7 +43,7 @@ def read(run, settings, folder=None) -> Entry:
 
 
 def differing(entries: List[Entry]) -> List[str]:
-    """The settings that are not the same in all runs that read them, but for those of `NOT_SETTINGS`; the method first."""
+    """The settings that differ between the runs that read them, but for those of `NOT_SETTINGS`; the method first."""
     keys = sorted({key for entry in entries for key in entry.settings}, key=lambda key: (key != "method", key))
     return [key for key in keys if key not in NOT_SETTINGS
             and len({repr(entry.settings[key]) for entry in entries if key in entry.settings}) > 1]

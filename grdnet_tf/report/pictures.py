@@ -84,6 +84,14 @@ def panels(sheet):
     return {name: sheet[top:top + height, left:left + width] for name, (top, left) in zip(PANELS, corners)}
 
 
+def shown(pixels, white=0) -> np.ndarray:
+    """(H, W, 1 or 3) uint8 or uint16 -> (H, W, 3) uint8; `white` counts as white, 0: the type's largest."""
+    if white or pixels.dtype == np.uint16:
+        peak = white or np.iinfo(pixels.dtype).max
+        pixels = np.rint(np.minimum(pixels, peak) * (255.0 / peak)).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
 def to_rgb(image):
     """(H, W, 1 or 3) in [0, 1] -> (H, W, 3) uint8."""
     image = (np.clip(np.asarray(image, np.float32), 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -47,10 +47,7 @@ def embed(picture, raw=None, pooled=None, reconstruction=None, outlines=None) ->
 
 def own_picture(path, white=0):
     """(H, W, 3) uint8 RGB of a file, reduced to `SIDE` if it is larger; `white` as of `shot`."""
-    pixels = read_picture(path)
-    if pixels.dtype == np.uint16:
-        pixels = np.rint(np.minimum(pixels.astype(np.float32) * (255 / (white or 65535)), 255)).astype(np.uint8)
-    return reduced(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+    return reduced(pictures.shown(read_picture(path), white))
 
 
 def reduced(pixels):

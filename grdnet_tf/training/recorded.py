@@ -153,12 +153,12 @@ def sort_out(recorded: Recorded, records: Sequence[Record], root: Optional[str] 
     parts = {entry.sha256: entry.part for entry in recorded.entries}
     parts.update(recorded.learnt)  # of equal pictures
     found, digests = Sorted([], [], []), list(_digests([one.image for one in records]))
-    names, home = set(), root is not None and os.path.realpath(root) == os.path.realpath(recorded.root)
-    if home or root is not None and not parts.keys().isdisjoint(digests):
-        names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT))
+    home = root is not None and (os.path.realpath(root) == os.path.realpath(recorded.root)
+                                 or not parts.keys().isdisjoint(digests))
+    names = set(recorded.names(TRAINED) + recorded.names(HELD_OUT)) if home else ()
     for one, sha256 in zip(records, digests):
         if sha256 not in parts:
-            if names and _name(one.image, root) in names:
+            if home and _name(one.image, root) in names:
                 raise InputError(f"{one.image}: has changed since the run recorded it in {FILE}; put the old picture "
                                  "back, or give the new one another name")
             found.new.append(one)

@@ -215,7 +215,9 @@ def test_missing_run_data_and_weights(trained, small_demo, tmp_path, capsys):
         assert f"{flag} {value}" in fails(capsys, "--run", trained, f"{flag}={value}")
     assert "tiles [18, 4]" in fails(capsys, "--run", trained, "--tiles", "18,4")
     assert "expected max_normal" in fails(capsys, "--run", trained, "--thresholds", "best")
-    assert "--split train" in fails(capsys, "--run", trained, "--thresholds", "max_normal", "--split", "train")
+    for flag, value in (("--thresholds", "max_normal"), ("--thresholds", "best_f1:x,best_f1:x"), ("--good", small_demo)):
+        assert f"{flag} {value} does not go with --split train" in fails(
+            capsys, "--run", trained, flag, value, "--split", "train")
     empty = tmp_path / "untrained"
     shutil.copytree(trained, empty)
     os.remove(empty / run_folder.BEST)

@@ -2,7 +2,6 @@
 import json
 import os
 import tracemalloc
-import types
 
 import cv2
 import numpy as np
@@ -13,6 +12,8 @@ from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
 from grdnet_tf.evaluation import figures, measure
 from grdnet_tf.evaluation.calibration import calibrate, collect, fit
+from grdnet_tf.evaluation.predict import Predictor
+from grdnet_tf.model.grdnet import Detection
 from grdnet_tf.model.scoring import anomaly_score
 
 SIZE, POOL = 32, 5
@@ -23,6 +24,14 @@ LEFT[:, :16] = 255
 def predict(images):
     """A network whose anomaly map is the picture's brightness; its reconstruction is the picture."""
     return images, images[..., :1], anomaly_score(images[..., :1], POOL)
+
+
+class Brightness:
+    """The same as a model."""
+    image_size, channels, score_pool, total_stride, one_size, name = (SIZE, SIZE), 1, POOL, 1, False, "brightness"
+
+    def __call__(self, images, roi=None, training=False):
+        return Detection(*predict(images))
 
 
 def write(path, pixels):
@@ -204,7 +213,7 @@ def test_one_good_picture_that_makes_the_threshold_alone_is_told(tmp_path, caplo
 
     def told(records, *methods):
         caplog.clear()
-        predictor = types.SimpleNamespace(batches=batches, predict=predict, pool=POOL, sees_roi=False)
+        predictor = Predictor(Brightness(), batch=4)
         methods = methods or ("max_normal", "quantile:0.999")
         fit(predictor, dict.fromkeys(methods, (records, "drawn pictures")), *methods)
         return [record.getMessage() for record in caplog.records]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from grdnet_tf.evaluation import regions
 from grdnet_tf.evaluation.measure import Least
-from grdnet_tf.serving import folding, found_regions
+from grdnet_tf.serving import export, folding, found_regions
 from grdnet_tf.serving.signatures import Station, signatures
 
 
@@ -69,3 +69,14 @@ def test_a_picture_without_a_roi_is_cut_by_the_stations(model, pictures):
         half(shown, roi=given).anomaly_map.numpy(), half.score_pool), atol=1e-6)
     broken = offered["serving_default"].function(tf.fill(shown.shape, np.float32(np.nan)))
     assert broken["is_anomalous"].numpy().all() and (broken["score"].numpy() == 1).all()
+
+
+def test_the_servers_files_name_the_threshold_that_the_graph_decides_by(model, tmp_path):
+    roi = np.zeros((32, 48), bool)
+    roi[4:20, 8:30] = True
+    thresholds = {name: {"value": value} for name, value in (
+        ("image", 0.9), ("look", 0.8), ("pixel", 0.9), ("image_roi", 0.5), ("look_roi", 0.25), ("pixel_roi", 0.5))}
+    for station, words in ((Station(), "above 0.9 is anomalous, one above 0.8"), (Station(roi), "above 0.5 is anomalous, one above 0.25")):
+        out = tmp_path / words[6:9]
+        export.export(model, thresholds, str(out), "vials", 1, export.Options(batch_sizes=(1,), station=station))
+        assert words in (out / "serving" / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ def to_onnx(folder, model, thresholds, precision, pictures, told=None, inside=Fa
     `told`: what the file says of itself. `inside`: whether the graph has a ROI, by whose thresholds it decides.
     """
     path = os.path.join(folder, ONNX)
-    limits = [limit for inside in (False, True) for limit in Limits.of(thresholds, inside)]
+    limits = [limit for either in (False, True) for limit in Limits.of(thresholds, either)]
     told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures), limits, told)
     runtime = onnx.Runtime(path)
     gate = judged(folder, lambda images: runtime.run(images)["score"], model, Limits.of(thresholds, inside), precision,
@@ -40,7 +40,8 @@ def to_tensorrt(source, folder, model, thresholds, batch, precision, pictures, i
             found.append(engine(images=tf.constant(filled))["score"].numpy()[:len(part)])
         return np.concatenate(found)
 
-    return dict(told, precision=precision, gate=judged(source, scores, model, Limits.of(thresholds, inside), precision, pictures))
+    gate = judged(source, scores, model, Limits.of(thresholds, inside), precision, pictures)
+    return dict(told, precision=precision, gate=gate)
 
 
 def calibration_pictures(model, precision, pictures):
