@@ -39,6 +39,7 @@ class Hourglass(keras.Model):
         self.up = [ConvBlock(width, slope=0.0, **norm) for pair in back for width in pair]
         self.skips = skips
         self.last = keras.layers.Conv2D(out, 3, padding="same", dtype="float32")
+        self.built = True
 
     def call(self, x, training=False):
         seen = []

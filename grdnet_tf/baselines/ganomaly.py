@@ -35,6 +35,7 @@ class Encoder(keras.Model):
                        for i, width in enumerate(widths)]  # none after the pixels themselves, as in DCGAN
         self.last = keras.layers.Conv2D(latent, grid, padding="valid", use_bias=False, dtype="float32")
         self.flatten = keras.layers.Flatten(dtype="float32")
+        self.built = True
 
     def call(self, images, training=False):
         x = images
@@ -63,6 +64,7 @@ class Decoder(keras.Model):
         self.stages = [Opening(widths[-1], grid, **norm)]
         self.stages += [ConvBlock(width, up=True, slope=0.0, **norm) for width in reversed(widths[:-1])]
         self.paint = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, dtype="float32")
+        self.built = True
 
     def call(self, z, training=False):
         x = self.reshape(z)
@@ -79,6 +81,7 @@ class Generator(keras.Model):
         self.encoder = Encoder(widths, grid, latent, **norm)
         self.decoder = Decoder(widths, grid, latent, channels, **norm)
         self.encoder_hat = Encoder(widths, grid, latent, name="encoder_hat", **norm)
+        self.built = True
 
     def call(self, images, training=False):
         """(z, X^, z^)."""

@@ -1,6 +1,9 @@
 """The blocks that every network is built of: convolution, residual block, residual block that doubles the size.
 
 All take and give (B, H, W, C) in the layer's compute dtype. LeakyReLU's slope is 0.2, as in GANomaly and DCGAN.
+
+They and the networks of them have no weights but their layers', which make these in the first call: they are `built` from
+the start. Keras 3 would otherwise trace a call of each for it, level by level, which took half of a model's construction.
 """
 import tensorflow as tf
 
@@ -37,6 +40,7 @@ class ConvBlock(keras.layers.Layer):
                                             kernel_initializer="he_normal")
         self.norm = _normalize(batch_norm, synchronized)
         self.slope = slope
+        self.built = True
 
     def call(self, x, training=False):
         x = self.conv(x)
@@ -53,6 +57,7 @@ class Activation(keras.layers.Layer):
     def __init__(self, batch_norm=True, synchronized=False):
         super().__init__()
         self.norm = _normalize(batch_norm, synchronized)
+        self.built = True
 
     def call(self, x, training=False):
         return tf.nn.leaky_relu(x if self.norm is None else self.norm(x, training=training), SLOPE)
@@ -76,6 +81,7 @@ class ResidualBlock(keras.layers.Layer):
         self.stride, self.up, self.residual = stride, up, residual
         projected = residual and (project or up or stride > 1)
         self.shortcut = ConvBlock(filters, 1, **plain) if projected else None
+        self.built = True
 
     def call(self, x, training=False):
         entered = x if self.enter is None else self.enter(x, training=training)
@@ -100,6 +106,7 @@ class Stage(keras.layers.Layer):
         super().__init__()
         self.blocks = [ResidualBlock(filters, stride, up, project=True, **options)]
         self.blocks += [ResidualBlock(filters, **options) for _ in range(blocks - 1)]
+        self.built = True
 
     def call(self, x, training=False):
         for block in self.blocks:

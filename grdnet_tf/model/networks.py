@@ -35,6 +35,7 @@ class Encoder(keras.Model):
         self.flatten = keras.layers.Flatten() if bottleneck == "drae" else None
         self.project = (_full_precision(keras.layers.Dense, latent) if bottleneck == "drae"
                         else _full_precision(keras.layers.Conv2D, latent, 3, padding="same"))
+        self.built = True
 
     def call(self, images, training=False):
         x = images if self.stem is None else self.stem(images, training=training)
@@ -69,6 +70,7 @@ class Decoder(keras.Model):
         self.leave = Activation(**norm) if pre_activation else None
         self.subpixel = not stem
         self.paint = _full_precision(keras.layers.Conv2D, channels * (4 if self.subpixel else 1), 3, padding="same")
+        self.built = True
 
     def call(self, z, training=False):
         x = z if self.expand is None else self.reshape(self.expand(z))
@@ -102,6 +104,7 @@ class Generator(keras.Model):
         self.encoder_hat = None
         if second_encoder:
             self.encoder_hat = Encoder(widths, latent, bottleneck, name="encoder_hat", **options)
+        self.built = True
 
     def call(self, images, training=False):
         z = self.encoder(images, training=training)
@@ -128,6 +131,7 @@ class Discriminator(keras.Model):
         self.leave = Activation(**norm) if pre_activation else None
         self.pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
         self.judge = _full_precision(keras.layers.Dense, 1)
+        self.built = True
 
     def call(self, images, training=False):
         x, stages = images, []
@@ -168,6 +172,7 @@ class UNet(keras.Model):
         # Anomalous pixels are rare: logits start at -2, a map of 0.12, so that the first steps do not flood the map.
         self.mark = _full_precision(keras.layers.Conv2D, stride * stride, 3, padding="same",
                                     bias_initializer=keras.initializers.Constant(-2.0))
+        self.built = True
 
     def call(self, stacked, evidence=None, training=False):
         """`evidence`: {stride: (B, H / stride, W / stride, channels)} for each of `self.evidence`."""

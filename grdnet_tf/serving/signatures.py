@@ -21,14 +21,12 @@ threshold, verdict then 2; it is 1 where a person should look again, 0 where the
 outside [0, 1], an empty ROI, has valid 0, is_anomalous 1, verdict 2, score 1 and a map of ones, and does not touch the
 other rows.
 """
-import contextlib
-import io
 from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from ..compat import keras
+from ..compat import KERAS_3
 from ..data.decoding import decode_or_nan, region_or_nan
 from ..data.files import MAX_PIXELS
 from ..evaluation.thresholds import Limits
@@ -103,11 +101,17 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         roi = tf.ensure_shape(roi, (None, height, width, 1))
         return whole(_detect(model, tf.ensure_shape(images, (None, *size)), inside, roi, small_roi))
 
+    # Functions of their own: in the graph once, for all signatures that read files.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(image_bytes):
         return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
 
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode_region(roi_bytes):
+        return region_or_nan(roi_bytes, (height, width), max_pixels)
+
     def decode_both(files):
-        return decode(files[0]), region_or_nan(files[1], (height, width), max_pixels)
+        return decode(files[0]), decode_region(files[1])
 
     def decoded(read, files, shapes):
         """One after the other, so that a batch takes the memory of its largest file, and no more files than allowed."""
@@ -169,11 +173,12 @@ def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pi
                       station=Station(), default=DEFAULT) -> dict:
     """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
     offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station, default)
-    archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
-    for name, signature in offered.items():
-        archive.add_endpoint(name, signature.function, list(signature.inputs))
-    with contextlib.redirect_stdout(io.StringIO()):  # a page on every signature
-        archive.write_out(folder)
+    root = tf.Module()  # what holds the variables; of a Keras model of Keras 3 they lie within Keras' own
+    root.weights = [getattr(weight, "value", weight) if KERAS_3 else weight for weight in model.weights]
+    # Each traced here, once: given a function that is yet to be traced, `save` would do it and Keras' archive once more.
+    traced = {name: tf.function(signature.function, input_signature=signature.inputs).get_concrete_function()
+              for name, signature in offered.items()}
+    tf.saved_model.save(root, folder, traced)
     return offered
 
 
