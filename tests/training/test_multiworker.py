@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from benchmarks import faults
 from quick_runs import newest
 from tiny_training import complete, rows, start, summary
 
@@ -13,6 +14,8 @@ from grdnet_tf.data.shard_rows import Wanted
 from grdnet_tf.data.shard_writing import write
 
 pytestmark = pytest.mark.slow
+SMALL = [word for key, value in faults.SMALL.items() if not key.startswith("train.")  # eight processes trace it
+         for word in ("--set", f"{key}={json.dumps(value)}")]
 
 
 def free_ports(count):
@@ -51,7 +54,7 @@ def agree(alone, both):
 
 
 def test_two_workers_train_as_one_process_and_resume(discs, tiny_config, tmp_path):
-    flags = ["--data", discs, "--config", tiny_config, "--no-jit", "--epochs", "2", "--set",
+    flags = ["--data", discs, "--config", tiny_config, "--no-jit", "--epochs", "2", *SMALL, "--set",
              "train.learning_rate=1e-5", "--set", "train.clip_norm=1"]
     complete(*flags, "--run", str(tmp_path / "alone"))
     train_together(*flags, "--run", str(tmp_path / "both"), "--strategy", "multiworker")
@@ -68,7 +71,8 @@ def test_two_workers_on_shards_are_one_worker(discs, tiny_config, tmp_path):
     out = str(tmp_path / "shards")
     write(discs, out, ("train",), Wanted(size=5000))
     assert len([name for name in os.listdir(out) if name.endswith(".tfrecord")]) == 3
-    flags = ["--data", out, "--config", tiny_config, "--no-jit", "--epochs", "1", "--set", "train.learning_rate=0.001"]
+    flags = ["--data", out, "--config", tiny_config, "--no-jit", "--epochs", "1", *SMALL, "--set",
+             "train.learning_rate=0.001"]
     complete(*flags, "--run", str(tmp_path / "alone"), "--strategy", "mirrored")
     train_together(*flags, "--run", str(tmp_path / "both"), "--strategy", "multiworker")
     alone, both = (newest(tmp_path / name)[0] for name in ("alone", "both"))
