@@ -13,6 +13,7 @@ from benchmarks import gpu
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+@pytest.mark.slow
 def test_the_smallest_part_runs_and_is_written(tmp_path):
     command = [os.path.join(ROOT, "benchmarks", "gpu.sh"), "--only", "device", "--times", "4",  # of a minute, for a
                "--out", str(tmp_path / "told")]  # busy machine

@@ -209,7 +209,9 @@ def test_a_directory_of_pictures_is_scaled_or_refused(tmp_path, dtype):
         assert model.fit(data, verbose=0).history["l1"][0] < 1.0
 
 
-@pytest.mark.parametrize("images, jit", [(FLOATS * 255.0, False), (FLOATS * 2.0 - 1.0, True)], ids=["0..255", "-1..1 XLA"])
+@pytest.mark.parametrize("images, jit", [
+    pytest.param(FLOATS * 255.0, False, id="0..255"),
+    pytest.param(FLOATS * 2.0 - 1.0, True, id="-1..1 XLA", marks=pytest.mark.slow)])
 def test_pictures_out_of_range_are_refused_in_a_graph_and_in_xla(images, jit):
     model = tiny()
     model.compile(noise=NOISE, jit_compile=jit)

@@ -10,7 +10,8 @@ import train
 from benchmarks import faults
 
 
-@pytest.mark.parametrize("number, least_step, code", [(signal.SIGKILL, 6, -9), (signal.SIGTERM, 1, 143)])
+@pytest.mark.parametrize("number, least_step, code", [
+    (signal.SIGKILL, 6, -9), pytest.param(signal.SIGTERM, 1, 143, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_bits(finished, discs, tiny_config, tmp_path, number, least_step, code):
     run = tmp_path / "killed"
     process = start(*arguments(discs, run, tiny_config))

@@ -2,6 +2,7 @@
 import json
 import os
 
+import pytest
 from tiny_training import arguments, complete, rows, summary
 
 import train
@@ -21,6 +22,7 @@ def test_the_run_folder_explains_itself(finished):
     assert not [name for _, _, names in os.walk(finished) for name in names if name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_the_stored_configuration_repeats_the_run_with_other_parallelism(finished, tmp_path):
     run = tmp_path / "again"
     complete("--config", str(finished / "config.yaml"), "--run", str(run), "--set", "data.parallel_calls=1",
