@@ -174,7 +174,7 @@ def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pi
     """Write `signatures` as a SavedModel to `folder`, and return them. The weights are in it once."""
     offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station, default)
     root = tf.Module()  # what holds the variables; of a Keras model of Keras 3 they lie within Keras' own
-    root.weights = [getattr(weight, "value", weight) if KERAS_3 else weight for weight in model.weights]
+    root.weights = [weight.value if KERAS_3 else weight for weight in model.weights]
     # Each traced here, once: given a function that is yet to be traced, `save` would do it and Keras' archive once more.
     traced = {name: tf.function(signature.function, input_signature=signature.inputs).get_concrete_function()
               for name, signature in offered.items()}
