@@ -72,7 +72,7 @@ def run(arguments) -> int:
     found = calibration.fit(predictor, {image: source, pixel: source}, image, pixel, look, config.station.min_area)
     calibration.keep(arguments.run, found, weights, good.sha256, under)
     if not arguments.quiet:
-        for line in [*told(before, found), *consequences(arguments.run, weights, config.station, found)]:
+        for line in [*told(before, found), *consequences(arguments.run, weights, under, found)]:
             print(line)
     return 0
 
@@ -109,8 +109,8 @@ def told(before, found):
     return lines
 
 
-def consequences(run, weights, station, found):
-    """How the verdicts of the last evaluation change, if it is of these weights and settings."""
+def consequences(run, weights, under, found):
+    """How the verdicts of the last evaluation change, if it is of these weights and settings (`station.settings`)."""
     from ..evaluation.thresholds import ACCEPTED, LOOK, REJECTED, Limits
 
     folder = os.path.join(run, "evaluation")
@@ -119,8 +119,7 @@ def consequences(run, weights, station, found):
         last = read_json(os.path.join(folder, report.REPORT))
         with open(os.path.join(folder, report.PREDICTIONS), encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        tiles = station.tiles and ",".join(map(str, station.tiles))
-        if (last["weights_sha256"], last["min_area"], last["tiles"]) != (weights, station.min_area, tiles):
+        if (last["weights_sha256"], last.get("station")) != (weights, under):
             return [f"{folder}: of other weights or settings; evaluate again to see what changes"]
         inside = "image_roi" in found and last["n_defective_roi"] is not None
         suffix, limits = "_roi" if inside else "", Limits.of(found, inside)

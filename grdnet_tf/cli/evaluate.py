@@ -94,6 +94,7 @@ def run(arguments) -> int:
     from ..evaluation import disturbance, measure
     from ..evaluation.predict import Predictor
     from ..evaluation.thresholds import Limits
+    from ..inspection import station
     from ..model.weights import network_arrays
     from ..report import pictures, shots
     from ..storage import fingerprint
@@ -112,7 +113,8 @@ def run(arguments) -> int:
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale, sees_roi=predictor.sees_roi)
     result.report.update(run=os.path.abspath(arguments.run), data=absolute(root), split=arguments.split,
-                         roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi), at_station=plain,
+                         roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi),
+                         station=station.settings(settings, arguments.run) if plain else None,
                          min_area=settings.min_area, epoch=arguments.epoch,
                          um_per_pixel=settings.um_per_pixel, image_size=list(model.image_size),
                          tiles=settings.tiles and ",".join(map(str, settings.tiles)), weights_sha256=weights,
@@ -126,10 +128,11 @@ def run(arguments) -> int:
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
                                          "drawn".format(len(following.lost(records)), len(records)))
     chosen = report.most_telling(result.rows, records, arguments.pictures, thresholds)
+    least = measure.Least.of(settings.min_area, thresholds)
     limits, pixel_level = Limits.of(thresholds, has_roi), thresholds.get("pixel" + "_roi" * has_roi, {}).get("value")
 
     def drawn():
-        for seen in watched(predictor.scan(chosen), "sheets", len(chosen)):
+        for seen in watched(predictor.scan(chosen, least), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, limits=limits)
             yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area,

@@ -101,10 +101,19 @@ def check_flags(arguments):
             raise InputError(f"--{flag} needs --out DIR, which says what was judged before")
     if arguments.watch and (len(arguments.inputs) != 1 or not os.path.isdir(arguments.inputs[0])):
         raise InputError("--watch: expected one folder to watch, found " + (", ".join(arguments.inputs) or "none"))
+    for word in arguments.inputs if arguments.out else ():
+        if os.path.isdir(word) and within(arguments.out, word):
+            raise InputError(f"--out {arguments.out}: lies in {word}, and the pictures drawn there would be judged as well")
     if arguments.idle is not None and not arguments.watch:
         raise InputError("--idle goes with --watch")
     if not arguments.inputs and sys.stdin.isatty():
         raise InputError("no pictures: name files, folders, a video, camera:0, or pipe paths in")
+
+
+def within(path, folder):
+    """Whether a path, which need not be there, is a folder or lies below it, links followed."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonprefix([os.path.join(path, ""), os.path.join(folder, "")]) == os.path.join(folder, "")
 
 
 def judge(arguments, detector, items, total):

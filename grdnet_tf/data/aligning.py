@@ -92,6 +92,8 @@ def find(picture: np.ndarray) -> Optional[Pose]:
         return None
     rows, columns = np.nonzero(found.solid if found.solid.any() else found.region)
     points = np.column_stack([columns, rows]).astype(np.float64)
+    if len(points) < 2:  # no direction
+        return None
     centre = points.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov((points - centre).T))
     along = axes[:, 1]

@@ -67,9 +67,9 @@ class Predictor:
             return self._dataset(records, self.model.image_size, self.batch)
         return self._own_size(records)
 
-    def scan(self, records):
-        return measure.scan(self.predict, self.batches(records), records, self.pool,
-                            sees_roi=self.sees_roi) if records else iter(())
+    def scan(self, records, least=None):
+        return measure.scan(self.predict, self.batches(records), records, self.pool, least,
+                            self.sees_roi) if records else iter(())
 
     def smooth(self, seen):
         """(H, W): the map of a `measure.Seen`, cut by its ROI, as the score's maximum is taken of it."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Iterable, Iterator, List, NamedTuple, Optional
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -120,6 +121,8 @@ class Detector:
             return _Prepared(item, reason=bad.reason if str(bad.path) == item.path else str(bad))
         except MemoryError:
             return _Prepared(item, reason="does not fit into memory")
+        except cv2.error as error:  # such as a side of more than 32,767 pixels, which some versions do not turn
+            return _Prepared(item, reason=f"OpenCV cannot prepare it: {error.err}")
 
     def _resized(self, pixels, peak):
         with tf.device("CPU:0"):

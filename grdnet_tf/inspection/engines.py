@@ -117,6 +117,9 @@ def _engine(model, told, folder, batch):
     in_graph = isinstance(model, _Onnx) and not settings.tiles and not settings.follow
     if inside and not in_graph:
         source = stations.region(os.path.join(folder, settings.roi))
+    if source is not None and isinstance(model, _Onnx) and predictor.pool is None:
+        raise InputError(f"{folder}: its score is not the map's maximum, and an ONNX file takes no region; use the SavedModel "
+                         "beside it")
     return Engine(predictor, told["thresholds"], told["white"], settings, source, inside, told["model"],
                   _file(folder, settings.follow), _alignment(folder, settings))
 

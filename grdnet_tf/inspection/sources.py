@@ -118,7 +118,10 @@ def video(path: str, every: int = 1) -> Iterator[Item]:
 
 
 def camera(word: str, every: int = 1) -> Iterator[Optional[Item]]:
-    """Frames of camera:N, each judged before the next is fetched, until the camera ends or the command is stopped."""
+    """Frames of camera:N, each judged before the next is fetched, until the command is stopped.
+
+    Raises: InputError where there is no such camera, and when it gives no more frames.
+    """
     number = word[len(CAMERA):]
     if not number.isdecimal():
         raise InputError(f"{word}: expected camera: and a number, such as camera:0")
@@ -140,11 +143,15 @@ def _frames(source, path, name, every):
                 if not there:
                     raise InputError(f"{path}: frame {number} cannot be decoded")
                 frame = frame[..., None] if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                if (frame == frame[..., :1]).all():  # OpenCV makes three channels of a grey camera's one
+                    frame = frame[..., :1]
                 stamp = (time.time_ns(), 0) if isinstance(source, int) else (0, 0)  # a camera begins at 0 each time
                 yield Item(f"{path}#{number}", f"{name}#{number:06d}", frame, stamp)
             number += 1
         if not number:
             raise InputError(f"{path}: holds no frame that can be decoded")
+        if isinstance(source, int):
+            raise InputError(f"{path}: gives no more frames; is it still connected?")
     finally:
         capture.release()
 
@@ -172,6 +179,7 @@ def _pixels(array, number):
     if array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise InputError(f"array {number} has the shape {array.shape}; expected (H, W), (H, W, 1) or (H, W, 3)")
     if np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32) if array.itemsize < 4 else array  # float16 ends at 65504
         if not (array.min() >= 0 and array.max() <= 1):
             raise InputError(f"array {number} holds values outside [0, 1]; give uint8, or floats divided by 255")
         whole = np.rint(array * 255.0)

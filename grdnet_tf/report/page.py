@@ -147,7 +147,7 @@ def _command(report):
 
     None of an evaluation under other settings than the station's: its thresholds are not kept.
     """
-    if not report.get("at_station"):
+    if report.get("station") is None:
         return None
     run = shlex.quote(_last_part(report.get("run")) or "RUN")
     return f"grdnet calibrate --run {run} --set "

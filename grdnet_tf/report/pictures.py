@@ -55,10 +55,11 @@ def draw_sheet(seen, smooth, threshold, pool=21, min_area=1, side=256, limits=No
       smooth: (H, W), the map after the average over pool x pool pixels that the score is the maximum of.
       threshold: pixels above it, in regions of `min_area` or more, count as found; None draws no regions.
       side: length of a panel's longer side.
-      limits: `thresholds.Limits` of the score. Regions are not shown where they accept the image; None shows them always.
+      limits: `thresholds.Limits` of the score, which is not that maximum with every method and least area. Regions are not
+        shown where they accept the image; None shows them always.
     """
     amap, image = seen.inside, to_rgb(seen.image)
-    rejected = limits is None or limits.verdict(smooth.max()) != ACCEPTED
+    rejected = limits is None or limits.verdict(seen.score_roi) != ACCEPTED
     found = label_found(amap, threshold, min_area) if threshold is not None and rejected else np.zeros(amap.shape, int)
     nothing = np.zeros_like(image)
     redrawn = nothing if seen.reconstruction is None else to_rgb(seen.reconstruction)

@@ -186,6 +186,8 @@ def read_station(folder: str) -> Station:
             raise InputError(f"{path}: {name} = {file!r}; there is no such file in {folder}")
     if station.follow and not station.roi:
         raise InputError(f"{path}: follow = {station.follow!r}, but there is no roi that could go with the part")
+    if station.follow and station.align:
+        raise InputError(f"{path}: follow = {station.follow!r} does not go with align: upright parts all lie alike")
     return station
 
 

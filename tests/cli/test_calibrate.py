@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 from small_runs import make_run
 
@@ -139,9 +141,11 @@ def test_wrong_input_ends_with_one_line(words, expected, run, capsys):
 
 def test_an_evaluation_of_other_settings_is_not_compared(run, tmp_path, capsys):
     own = shutil.copytree(run, str(tmp_path / "own"))
-    open(os.path.join(own, "station.yaml"), "w").write("min_area: 3\n")
-    assert calibrate.main(["--run", own]) == 0
-    assert "of other weights or settings" in capsys.readouterr().out
+    cv2.imwrite(os.path.join(own, "roi.png"), np.full((64, 64), 255, np.uint8))
+    for other in ("min_area: 3\n", "roi: roi.png\n"):
+        open(os.path.join(own, "station.yaml"), "w").write(other)
+        assert calibrate.main(["--run", own]) == 0
+        assert "of other weights or settings" in capsys.readouterr().out
     shutil.rmtree(os.path.join(own, "evaluation"))
     assert calibrate.main(["--run", own]) == 0
     assert "not evaluated yet" in capsys.readouterr().out

@@ -108,7 +108,7 @@ def test_roi_none_file_and_folder(trained, small_demo, tmp_path):
     assert folder["disturbed"] is None
     assert none["image_auroc_roi"] is None and none["absent"]["image_auroc_roi"]
     assert file["image_auroc_roi"] == file["image_auroc"] == none["image_auroc"] == auto["image_auroc"]
-    assert {**folder, "roi": "auto", "at_station": True} == auto and not folder["at_station"]
+    assert {**folder, "roi": "auto", "station": auto["station"]} == auto and folder["station"] is None
 
 
 def test_thresholds_are_kept_with_the_run(trained, small_demo, tmp_path, capsys):

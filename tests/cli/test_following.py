@@ -84,6 +84,11 @@ def test_a_region_to_move_is_asked_for(moving, discs, tmp_path, capsys):
         run_folder.create_run(str(tmp_path / "run"), load_config(None, given))
     run_folder.create_run(run, load_config(None, [*given, f"station.roi={os.path.join(moving[0], 'roi.png')}"]))
     assert run_folder.read_station(run).follow == "follow.png"
+    own = run_folder.read_station(run)
+    run_folder.write_station(run, own.replace(align="roi.png"))  # any file that is there
+    with pytest.raises(InputError, match="follow = 'follow.png' does not go with align"):
+        run_folder.read_station(run)
+    run_folder.write_station(run, own)
     os.remove(os.path.join(run, "follow.png"))
     assert train.main(["--run", run, "--resume"]) == 2
     assert "follow = 'follow.png'; there is no such file" in capsys.readouterr().err

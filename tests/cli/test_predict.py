@@ -233,7 +233,8 @@ def test_a_region_of_interest_for_all_pictures(models, small_demo, tmp_path):
     (["missing.png"], "no such file or folder"), (["nothing*.png"], "no file has such a name"),
     (["--watch", "missing", "--out", "o"], "expected one folder"), (["--append", "."], "--append needs --out"),
     (["--idle", "1", "."], "--idle goes with --watch"), (["--batch", "0", "."], "--batch 0"),
-    (["--out", "other", "."], "exists and holds no earlier predictions")])
+    (["--out", "other", "a.png"], "exists and holds no earlier"), (["--watch", ".", "--out", "."], "--out .: lies in ."),
+    (["--out", "other/../new", "a.png", "."], "lies in ., and the pictures drawn there would be judged as well")])
 def test_wrong_input_ends_with_one_line(words, expected, run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
@@ -273,8 +274,7 @@ def test_watch_judges_each_picture_once_and_survives_a_restart(run, small_demo, 
                 time.sleep(0.8)
                 stream.write(content[len(content) // 2:])
 
-    thread = threading.Thread(target=camera)
-    thread.start()
+    (thread := threading.Thread(target=camera)).start()
     status = predict.main([*arguments, "--idle", "3"])
     thread.join()
     found = lines(out)

@@ -44,6 +44,9 @@ def test_a_pose_by_hand():
     assert aligning.find(np.full((50, 60, 1), 90, np.uint8)) is None
     disc = cv2.circle(np.full((120, 120, 1), 220, np.uint8), (60, 60), 30, 50, -1)
     assert aligning.find(disc) is None  # it has no direction
+    speck = np.full((128, 128, 1), 220, np.uint8)
+    speck[60, 60] = 0
+    assert aligning.find(speck) is None
 
 
 @pytest.mark.parametrize("bits", [10, 12])

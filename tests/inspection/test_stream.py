@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from grdnet_tf.data import aligning
 from grdnet_tf.data.drawings import Shape
 from grdnet_tf.data.roi import Region
 from grdnet_tf.errors import InputError
@@ -105,6 +106,36 @@ def test_white_is_that_of_the_run_for_what_a_camera_wrote(tmp_path):
     assert model.predict(np.full((8, 8, 3), 1023, np.uint16))[0].score == pytest.approx(1023 / 4095, abs=1e-4)
     assert model.predict(np.full((8, 8, 3), 0.25, np.float32))[0].score == pytest.approx(0.25, abs=1e-4)
     assert model.predict(np.full((8, 8, 3), 51, np.uint8))[0].score == pytest.approx(0.2, abs=1e-4)
+
+
+def test_numbers_of_few_bits_are_as_good():
+    deep = (np.arange(64).reshape(8, 8, 1) * 60 / 4095).astype(np.float16)
+    item, = sources.given([deep])
+    assert item.pixels.dtype == np.uint16 and item.pixels.max() == np.rint(np.float32(deep.max()) * 65535)
+
+
+def test_a_grey_cameras_frames_are_grey(tmp_path):
+    """OpenCV gives three channels of them, which a model of grey pictures would refuse."""
+    frames = {"grey": np.full((64, 64, 3), 90, np.uint8), "blue": np.full((64, 64, 3), (200, 40, 40), np.uint8)}
+    for name, frame in frames.items():
+        writer = cv2.VideoWriter(str(tmp_path / f"{name}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 64))
+        writer.write(frame)
+        writer.release()
+    shapes = {name: [item.pixels.shape for item in sources.video(str(tmp_path / f"{name}.avi"))] for name in frames}
+    assert shapes == {"grey": [(64, 64, 1)], "blue": [(64, 64, 3)]}
+
+
+def test_what_opencv_cannot_turn_ends_no_stream():
+    """Some versions turn no picture of more than 32,767 pixels a side."""
+    nails = [np.full((60, 200, 3), 220, np.uint8) for _ in range(4)]
+    for i, nail in enumerate(nails):
+        nail[25:32, 40:140] = nail[20:37, 40:52] = 60 + i
+    turned = detector()
+    turned.engine = turned.engine._replace(align=aligning.learn(nails, lambda one: one, side=64))
+    wide = np.full((60, 33_000, 3), 220, np.uint8)
+    wide[:, :200] = nails[0]
+    first, second = turned.stream([sources.Item("wide", "wide", wide), sources.Item("usual", "usual", nails[1])])
+    assert first.verdict != "accepted" and second.verdict != "unreadable"
 
 
 @pytest.mark.parametrize("array, words", [

@@ -125,8 +125,15 @@ def test_each_frame_of_a_camera_is_another_picture(monkeypatch):
         def release(self):
             pass
 
+    def seen():
+        """Until the camera is lost, which is an error: of a line that is watched nothing more would be known."""
+        with pytest.raises(InputError, match="camera:0: gives no more frames"):
+            for item in sources.camera("camera:0"):
+                if item:
+                    yield item
+
     monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    keys = [key(item.path, item.stamp) for _ in range(2) for item in sources.camera("camera:0") if item]
-    assert len(set(keys)) == 6
+    keys = [key(item.path, item.stamp) for _ in range(2) for item in seen()]
+    assert len(keys) == len(set(keys)) == 6
     keys = [key(item.path, item.stamp) for _ in range(2) for item in sources.video("a.mp4")]
     assert len(set(keys)) == 3  # of a file the same ones

@@ -50,6 +50,14 @@ def test_a_sheet_has_red_outlines_only_where_the_image_is_rejected(score, red):
     assert (overlay == pictures.RED).all(axis=-1).any() == red
 
 
+@pytest.mark.parametrize("score, told", [(0.6, False), (0.8, True)])
+def test_the_score_decides_what_a_sheet_shows_not_the_maps_maximum(score, told):
+    """They differ with PatchCore, GANomaly and a least area."""
+    one = seen(0.7)._replace(score=score, score_roi=score)
+    sheet = pictures.draw_sheet(one, one.anomaly_map, threshold=0.5, pool=1, side=64, limits=Limits(0.7, 0.7))
+    assert (pictures.panels(sheet)["overlay"] == pictures.RED).all(axis=-1).any() == told
+
+
 def test_the_outline_of_a_pixel_goes_round_it():
     region = np.zeros((4, 6), bool)
     region[1, 3] = True

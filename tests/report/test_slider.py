@@ -115,7 +115,7 @@ def evaluation(**more):
                   **{name: dict(entry, value=value, above=2) for name, value in more.items()}}
     report = figures.summarise(rows, {"good": histogram}, thresholds, False, resamples=20)
     report.update(warnings=[], run="/secret/disk/runs/line 3", data="/secret/disk/parts", split="test",
-                  at_station=True)
+                  station={"min_area": 1})
     return Evaluation(report, rows)
 
 
