@@ -97,6 +97,8 @@ class Detector:
         """The picture as the model gets it, and its ROI in that size; or why it cannot be used."""
         try:
             pixels = item.read()
+            if item.pixels is not None and self.channels == 1:
+                pixels = sources.grey(pixels)
             white = 0 if item.full_range else self.engine.white
             if white > 255 and pixels.itemsize == 1 and item.pixels is not None:
                 white = 0  # a frame or an array of 8 bit

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
+from ..compat import KERAS_3
 from ..errors import InputError
 from ..options import Loss, Noise
 from . import inputs
@@ -92,10 +93,11 @@ class KerasModel(keras.Model):
         Any size that the networks take. Keras' own options go on to Keras. For TensorFlow Serving use export.py, which
         adds thresholds, ROI, files as input and a self-test.
         """
-        if arguments or options:
-            return super().export(filepath, *arguments, **options)
         sides = self.image_size if self.one_size else (None, None)
         images = tf.TensorSpec((None, *sides, self.channels), tf.float32, "images")
+        if arguments or options:
+            signature = {"input_signature": [images]} if KERAS_3 and len(arguments) < 3 else {}  # Keras 2 has no options
+            return super().export(filepath, *arguments, **{**signature, **options})
         archive = keras.export.ExportArchive()  # without `track()`: Keras 3 would write the weights a second time
         archive.add_endpoint("serve", lambda images: self(images)._asdict(), [images])
         archive.write_out(filepath)

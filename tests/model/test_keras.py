@@ -110,6 +110,10 @@ def test_saved_models_answer_as_the_model_right_after_training(trained, tmp_path
     expected = model(FLOATS[:, :8])
     np.testing.assert_allclose(served["score"], expected.score, atol=1e-6)
     np.testing.assert_allclose(served["anomaly_map"], expected.anomaly_map, atol=1e-6)
+    if KERAS_3:  # whose options Keras 2 does not have
+        model.export(str(tmp_path / "silent"), verbose=False)
+        loaded = tf.saved_model.load(str(tmp_path / "silent"))
+        np.testing.assert_allclose(loaded.serve(FLOATS)[2], model(FLOATS).score, atol=1e-6)
     tf.saved_model.save(model, str(tmp_path / "plain"), signatures=tf.function(
         lambda images: model(images)._asdict(), input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)]))
     loaded = tf.saved_model.load(str(tmp_path / "plain"))
