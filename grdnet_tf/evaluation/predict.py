@@ -58,7 +58,7 @@ class Predictor:
         shapes = tuple((None, *part.shape[1:]) for part in inputs)
         if shapes not in self._compiled:
             self._compiled[shapes] = tf.function(lambda *parts: tuple(self.model(*parts, training=False)),
-                                                 input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes])
+                                                 [tf.TensorSpec(shape, tf.float32) for shape in shapes], autograph=False)
         return self._compiled[shapes](*inputs)
 
     def batches(self, records):

@@ -108,8 +108,8 @@ class KerasModel(keras.Model):
         """`self(images)` as a graph, traced once for each size of picture whatever the length of the batch."""
         shape = (None, *images.shape[1:])
         if shape not in self._hidden.traces:
-            self._hidden.traces[shape] = tf.function(lambda batch: self(batch),
-                                                     input_signature=[tf.TensorSpec(shape, tf.float32)])
+            self._hidden.traces[shape] = tf.function(lambda batch: self(batch), [tf.TensorSpec(shape, tf.float32)],
+                                                     autograph=False)
         return self._hidden.traces[shape](images)
 
     def count_out_of_range(self, *pictures):

@@ -101,12 +101,13 @@ def signatures(model, thresholds, batch_sizes=(1, 8), max_pixels=MAX_PIXELS, whi
         roi = tf.ensure_shape(roi, (None, height, width, 1))
         return whole(_detect(model, tf.ensure_shape(images, (None, *size)), inside, roi, small_roi))
 
-    # Functions of their own: in the graph once, for all signatures that read files.
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    # Functions of their own: in the graph once, for all signatures that read files. No tensor decides a Python `if` in
+    # what is traced here: AutoGraph would only take time.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def decode(image_bytes):
         return decode_or_nan(image_bytes, (height, width), channels, max_pixels, white)
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def decode_region(roi_bytes):
         return region_or_nan(roi_bytes, (height, width), max_pixels)
 
@@ -176,7 +177,7 @@ def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pi
     root = tf.Module()  # what holds the variables; of a Keras model of Keras 3 they lie within Keras' own
     root.weights = [weight.value if KERAS_3 else weight for weight in model.weights]
     # Each traced here, once: given a function that is yet to be traced, `save` would do it and Keras' archive once more.
-    traced = {name: tf.function(signature.function, input_signature=signature.inputs).get_concrete_function()
+    traced = {name: tf.function(signature.function, signature.inputs, autograph=False).get_concrete_function()
               for name, signature in offered.items()}
     tf.saved_model.save(root, folder, traced)
     return offered
