@@ -12,8 +12,8 @@ from ..errors import InputError, printable
 from . import flags
 
 STATUS = ("Exit status: 0 all are good; 3 some are rejected or cannot be read; 5 none of those, but some are to be "
-          "looked at again; 4 the scores drift, whatever else; 2 wrong input, or a camera "
-          "that gives no more frames. Ctrl-C ends a watch and a camera.")
+          "looked at again; 4 the scores drift, whatever else; 2 wrong input, or a camera that gives no more frames. Ctrl-C "
+          "ends a watch and a camera.")
 PAGE_EVERY = 10.0  # seconds between two index.html while pictures come in
 
 

@@ -176,10 +176,10 @@ def write_saved_model(folder: str, model, thresholds, batch_sizes=(1, 8), max_pi
     offered = signatures(model, thresholds, batch_sizes, max_pixels, white, station, default)
     root = tf.Module()  # what holds the variables; of a Keras model of Keras 3 they lie within Keras' own
     root.weights = [weight.value if KERAS_3 else weight for weight in model.weights]
-    # Each traced here, once: given a function that is yet to be traced, `save` would do it and Keras' archive once more.
-    traced = {name: tf.function(signature.function, signature.inputs, autograph=False).get_concrete_function()
-              for name, signature in offered.items()}
-    tf.saved_model.save(root, folder, traced)
+    # Each traced here, once, though it may have two names: Keras' archive traced it, and `save` once more.
+    traced = {signature: tf.function(signature.function, signature.inputs, autograph=False).get_concrete_function()
+              for signature in dict.fromkeys(offered.values())}
+    tf.saved_model.save(root, folder, {name: traced[signature] for name, signature in offered.items()})
     return offered
 
 
