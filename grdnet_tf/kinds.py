@@ -58,6 +58,11 @@ def number(low=0.0, high=None):
     return Annotated[float, Field(ge=low, le=high), BeforeValidator(_number)]
 
 
+def share_or_switch():
+    """Between 0 and 1; of a file from when it was a switch, false is 0 and true is 1."""
+    return Annotated[number(0.0, 1.0), BeforeValidator(lambda x: float(x) if isinstance(x, bool) else x)]
+
+
 def choice(*words):
     """One of some words."""
     return Annotated[Literal[words], BeforeValidator(_word)]

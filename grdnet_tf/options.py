@@ -9,7 +9,7 @@ from typing import Annotated, Optional, Tuple
 
 from pydantic import Field, StrictBool
 
-from .kinds import Section, choice, number, odd, one_of, option, pair, tile, weights, whole
+from .kinds import Section, choice, number, odd, one_of, option, pair, share_or_switch, tile, weights, whole
 
 SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste", "shift", "warp", "smooth",
            "shade", "texture", "real")
@@ -185,8 +185,8 @@ class Loss(Section):
     soft_target: number(0.0, 1.0) = option(
         0.0, "change of its 5 x 5 pixels by which a defect is asked for with 0.43, twice as much with 0.86; 0: always "
              "with 1")
-    segmentation_to_generator: StrictBool = option(
-        False, "whether the segmentation loss trains the generator too; false: two phases")
+    segmentation_to_generator: share_or_switch() = option(
+        0.0, "share of the segmentation loss that trains the generator too; 0: two phases, 1: as DRAEM")
 
 
 class Features(Section):

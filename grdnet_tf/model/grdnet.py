@@ -212,15 +212,15 @@ class GRDNet(SteppedModel):
         if o.segmentation:
             segmenter = o.segmentation * summed(terms["segmentation"], o.overlap * terms.get("overlap", 0.0))
             if o.segmentation_to_generator:
-                generator += segmenter
+                generator = summed(generator, o.segmentation_to_generator * segmenter)
         return {"generator": generator, "discriminator": terms.get("discriminator"), "segmenter": segmenter}
 
     def figures(self, terms, objectives):
         """Eq. 1, and eq. 6 as "loss": the segmentation's part once."""
         generator, segmenter = objectives["generator"], objectives["segmenter"]
-        alone = segmenter is None or self.objective.segmentation_to_generator
+        rest = 1.0 - self.objective.segmentation_to_generator
         return {"contextual": self.contextual(terms), "generator": generator,
-                "loss": generator if alone else generator + segmenter}
+                "loss": generator if segmenter is None else summed(generator, rest * segmenter)}
 
 
 def _every_second(roi, seed):
