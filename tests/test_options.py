@@ -73,6 +73,11 @@ def test_a_wrong_value_is_said_with_what_was_expected(section, values, message):
     assert refused(section, **values) == message
 
 
+@pytest.mark.parametrize("said, share", [(False, 0.0), (True, 1.0), (0.3, 0.3), ("0.3", 0.3), (1, 1.0)])
+def test_what_was_a_switch_is_a_share(said, share):
+    assert Loss(segmentation_to_generator=said).segmentation_to_generator == share
+
+
 def test_what_is_expected_is_what_is_refused():
     for text, value in ((expected(Train, "batch_size"), 0), (expected(Data, "held_out"), 0.6)):
         name, section = ("batch_size", Train) if value == 0 else ("held_out", Data)

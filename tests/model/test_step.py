@@ -100,21 +100,23 @@ def test_each_weight_stands_where_the_equations_have_it():
 
 def test_no_objective_is_a_chain_of_additions():
     """TensorFlow would rewrite it to one AddN, whose order, and so the last bit, depends on what ends first."""
-    model = tiny(Loss(**WEIGHTS, segmentation_to_generator=True))
+    model = tiny(Loss(**WEIGHTS, segmentation_to_generator=0.5))
     graph = tf.function(model.objectives).get_concrete_function(
         {name: tf.TensorSpec((), tf.float32) for name in TERMS}).graph
-    added = [op for op in graph.get_operations() if op.type == "AddV2"]
-    assert added and not [op for op in added if any(part.op.type == "AddV2" for part in op.inputs)]
+    operations = graph.get_operations()
+    added = [op for op in operations if op.type == "AddV2"]
+    assert "Sum" in {op.type for op in operations} and not [op for op in added if any(part.op.type == "AddV2" for part in op.inputs)]
 
 
-def test_a_segmentation_loss_that_reaches_the_generator_adds_to_its_objective():
-    found = tiny(Loss(**WEIGHTS, segmentation_to_generator=True)).objectives(
+@pytest.mark.parametrize("share, added", [(1, 58.8), (0.25, 14.7)])
+def test_the_share_of_the_segmentation_loss_that_reaches_the_generator_adds_to_its_objective(share, added):
+    found = tiny(Loss(**WEIGHTS, segmentation_to_generator=share)).objectives(
         {name: tf.constant(value) for name, value in TERMS.items()})
-    assert float(found["generator"]) == pytest.approx(25.325 + 58.8, rel=1e-6)
+    assert float(found["generator"]) == pytest.approx(25.325 + added, rel=1e-6)
     assert float(found["segmenter"]) == pytest.approx(58.8, rel=1e-6)
 
 
-@pytest.mark.parametrize("to_generator", [False, True])
+@pytest.mark.parametrize("to_generator", [0, 0.25, 1])
 @pytest.mark.parametrize("step", ["train_step", "test_step"])
 def test_the_loss_in_the_logs_is_eq_6_of_the_terms_in_the_logs(step, to_generator):
     w = Loss(**WEIGHTS, segmentation_to_generator=to_generator)
