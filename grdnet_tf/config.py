@@ -207,6 +207,10 @@ def _cross_check(config: Config) -> Config:
     """What no section can judge by itself."""
     data, train = config.data, config.train
     _refuse_unread(config)
+    for key in ("weights", "enlarged"):
+        if config.features.backbone == "scattering" and not _is_default(config, "features", key):
+            raise InputError(f"features.{key} = {plain(getattr(config.features, key))} does not go with features.backbone: "
+                             "scattering, which is no trained network")
     stride, of = _stride(config)
     for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
         for side in (side for side in sides if side % stride):
@@ -251,10 +255,14 @@ def _cross_check(config: Config) -> Config:
 def _refuse_unread(config: Config) -> None:
     """InputError for a key that the method does not read and that is set to anything but its default."""
     for section, key in _unread(config):
-        value = getattr(getattr(config, section), key)
-        if value != SECTIONS[section].model_fields[key].default:
+        if not _is_default(config, section, key):
+            value = getattr(getattr(config, section), key)
             raise InputError(f"{section}.{key} = {plain(value)} does not go with method: {config.method}, which "
                              "does not read it")
+
+
+def _is_default(config, section, key):
+    return getattr(getattr(config, section), key) == SECTIONS[section].model_fields[key].default
 
 
 def _unread(config):

@@ -16,7 +16,7 @@ SOURCES = ("color_image", "color_blob", "color_pixel", "own_texture", "cut_paste
 SHAPES = ("blob", "line", "spot", "rectangle")
 READINGS = ("masked_target", "intersection", "overlap", "intersection_overlap", "intersection_negated_overlap")
 METHODS = ("grdnet", "ganomaly", "draem", "padim", "patchcore")
-BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101", "mobilenet_v2")
+BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101", "mobilenet_v2", "scattering")
 MONITORS = ("val_segmentation", "val_image_auroc", "val_pixel_ap", "val_loss", "val_generator", "loss", "segmentation")
 
 Share = number(0.0, 1.0)
@@ -193,7 +193,9 @@ class Features(Section):
     """What `method: padim` and `patchcore` see with, and what they keep of it; `fused`: what GRD-Net has beside it."""
     fused: StrictBool = option(
         False, "GRD-Net: after the steps PaDiM is fitted on the same pictures, and the two judge together")
-    backbone: choice(*BACKBONES) = option("efficientnet_lite0", "network trained on ImageNet; others need `weights`")
+    backbone: choice(*BACKBONES) = option(
+        "efficientnet_lite0", "network trained on ImageNet, of which the next three need `weights`; scattering: fixed "
+        "wavelets, nothing trained or downloaded")
     weights: Optional[str] = option(
         None, "its file; `imagenet`: Keras downloads it (not for efficientnet_lite0); null: the installed package")
     strides: Annotated[Tuple[one_of(4, 8, 16, 32), ...], Field(min_length=1)] = option(

@@ -1,11 +1,12 @@
 """GRD-Net and PaDiM judging together: two that err differently, features with colours, a reconstruction with imprints.
 
-    odds = map / (1 - map), over those of the worst held-out good part: 1 where a detector is as sure as it was wrongly
-    fused odds = b max(1, a),  a: GRD-Net's odds, b: PaDiM's,    fused map = fused odds / (1 + fused odds)
+    z = logit of the map, less the mean and over the spread of the scores (logits) that held-out good parts have
+    fused: the higher z of the two, as PaDiM's map has it: sigmoid(mean + spread z), mean and spread of PaDiM's scores
 
-GRD-Net speaks where it is surer than it ever was of a good part, and raises what PaDiM's map has there, which is never
-nothing; elsewhere PaDiM's order stays. In a sum or a maximum of the odds the errors of the poorer one come through.
+So each speaks where it sees more than in good parts, measured in how far those differ, and a detector that is unsure of
+good parts has to see the more. No sum: the errors of the poorer one would come through everywhere.
 """
+import numpy as np
 import tensorflow as tf
 
 from ..model import inputs
@@ -14,7 +15,8 @@ from ..model.stepped import Detection
 
 keras = tf.keras
 
-SMALLEST = 1e-6  # of 1 - map: the map of a network that is sure is 1 in float32
+SMALLEST = 1e-6      # of map and 1 - map: the map of a network that is sure is 1 in float32
+LEAST_SPREAD = 0.1   # of the logits of few or equal good parts, which have hardly any
 
 
 class Fused(keras.Model):
@@ -25,12 +27,12 @@ class Fused(keras.Model):
 
     Args:
       grdnet: a `GRDNet`.
-      padim: a `padim.PaDiM`, of which "scale" was set; its array "level" is the highest score that GRD-Net gives a
-        held-out good part.
+      padim: a `padim.PaDiM`, of which "scale" was set; its arrays "of_grdnet" and "of_padim" are (mean, spread) of the
+        logits of the scores that held-out good parts have, inside the ROI.
     """
 
     one_size, reconstructs = True, True
-    map_note = "PaDiM's odds, times GRD-Net's where those are above those of the worst good part"
+    map_note = "the higher of PaDiM's and GRD-Net's, this brought onto that one's scale by held-out good parts"
 
     def __init__(self, grdnet, padim, name="grdnet_padim"):
         super().__init__(name=name, dtype="float32")
@@ -51,20 +53,27 @@ class Fused(keras.Model):
         """Detection. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
         images = inputs.pictures(images, self.channels)
         found = self.grdnet(images, roi=roi)
-        level = tf.maximum(odds(tf.convert_to_tensor(self.fitted.level)), SMALLEST)  # an empty map has none
-        together = odds(self.padim(images, roi=roi).anomaly_map) * tf.maximum(1.0, odds(found.anomaly_map) / level)
-        anomaly_map = together / (1.0 + together)
+        (mean, spread), (own_mean, own_spread) = (tf.unstack(tf.convert_to_tensor(part)) for part in
+                                                  (self.fitted.of_padim, self.fitted.of_grdnet))
+        brought = mean + spread * (logit(found.anomaly_map) - own_mean) / own_spread
+        together = tf.maximum(logit(self.padim(images, roi=roi).anomaly_map), brought)
+        anomaly_map = tf.clip_by_value(tf.sigmoid(together), SMALLEST, 1.0 - SMALLEST)
+        if roi is not None:
+            anomaly_map *= tf.cast(roi, tf.float32)
         return Detection(found.reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
-    def set_level(self, batches) -> None:
-        """"level" becomes GRD-Net's highest score in `batches` {"image", "roi"}, inside the ROI."""
+    def calibrate(self, batches) -> None:
+        """"of_grdnet" and "of_padim" from good pictures that neither was trained on: {"image", "roi"}."""
         @tf.function
-        def highest(images, roi):
-            return tf.reduce_max(self.grdnet(images, roi=roi).score)
+        def scores(images, roi):
+            return [logit(part(images, roi=roi).score) for part in (self.grdnet, self.padim)]
 
-        self.fitted.level.assign(max(float(highest(batch["image"], batch["roi"])) for batch in batches))
+        found = np.concatenate([scores(batch["image"], batch["roi"]) for batch in batches], axis=1)  # (2, pictures)
+        for kept, of in zip((self.fitted.of_grdnet, self.fitted.of_padim), found):
+            kept.assign([of.mean(), max(of.std(), LEAST_SPREAD)])
 
 
-def odds(share):
-    """p -> p / (1 - p), finite where p is 1."""
-    return share / tf.maximum(1.0 - share, SMALLEST)
+def logit(share):
+    """log(p / (1 - p)), finite where p is 0 or 1."""
+    share = tf.clip_by_value(share, SMALLEST, 1.0 - SMALLEST)
+    return tf.math.log(share / (1.0 - share))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ..baselines import padim, patchcore
 from ..baselines.features import Features
+from ..baselines.scattering import Scattering
 from ..console import Progress
 from ..data import pipeline
 from ..errors import InputError
@@ -73,10 +74,13 @@ def load(config, path: str):
         raise InputError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
 
 
-def build_features(config) -> Features:
+def build_features(config):
+    """What the configuration's detector sees with; of a resolved configuration (channels known)."""
     f = config.features
-    return Features(f.backbone, f.strides, f.weights, f.neighbourhood if config.method == "patchcore" else 1,
-                    f.enlarged)
+    neighbourhood = f.neighbourhood if config.method == "patchcore" else 1
+    if f.backbone == "scattering":
+        return Scattering(int(config.data.channels), f.strides, neighbourhood)
+    return Features(f.backbone, f.strides, f.weights, neighbourhood, f.enlarged)
 
 
 def fit(config, features, batches):

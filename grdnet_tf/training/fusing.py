@@ -1,7 +1,7 @@
 """What `features.fused` adds to a run whose steps have ended: PaDiM, fitted and calibrated beside the best weights.
 
-RUN/best/padim.npz holds what `fitted` keeps of a PaDiM, "level" of `baselines.fused`, and which best weights and which
-section features it was made for. A run that ended before it was written is completed by `--resume`.
+RUN/best/padim.npz holds what `fitted` keeps of a PaDiM, what `baselines.fused` is calibrated by, and which best weights
+and which section features it was made for. A run that ended before it was written is completed by `--resume`.
 """
 import logging
 import os
@@ -16,6 +16,7 @@ from ..storage import fingerprint, read_arrays, write_arrays
 from . import fitted, run_folder
 
 keras = tf.keras
+CALIBRATED = ("of_grdnet", "of_padim")
 logger = logging.getLogger(__name__)
 
 
@@ -27,7 +28,8 @@ def complete(config, data, folder: str, grdnet) -> None:
     path, made_for = os.path.join(folder, run_folder.PADIM), _made_for(config, folder)
     if os.path.isfile(path):
         try:
-            if made_for.items() <= read_arrays(path)[1].items():
+            arrays, state = read_arrays(path)
+            if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
                 return
         except InputError as error:
             logger.warning("%s; it is fitted again", error)
@@ -36,10 +38,11 @@ def complete(config, data, folder: str, grdnet) -> None:
     try:
         features = fitted.build_features(config)
         arrays = fitted.fit(config, features, fitted.Batches(list(dict.fromkeys(data.train)), config, data.channels))
-        padim = fitted.detector(config, features, {**arrays, "level": np.float32(0.5)}, data.channels)
+        padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
+                                data.channels)
         held_out = fitted.Batches(data.held_out, config, data.channels)
         padim.set_scale(held_out)
-        Fused(grdnet, padim).set_level(held_out)
+        Fused(grdnet, padim).calibrate(held_out)
     except InputError as error:
         raise InputError(f"{config.data.root}: {error}") from None
     finally:
@@ -59,8 +62,10 @@ def load(config, grdnet, folder: str) -> Fused:
         raise InputError(f"{path}: missing: features.fused is true, but the run has not ended; train --resume completes "
                          "it")
     padim, state = fitted.load(config, path)
-    if not hasattr(padim.fitted, "level"):
-        raise InputError(f"{path}: damaged (no level)")
+    if not all(hasattr(padim.fitted, name) for name in CALIBRATED):
+        how = ("made by an older version, in which the two judged together by another rule; train --resume makes it anew"
+               if hasattr(padim.fitted, "level") else "damaged (not calibrated)")
+        raise InputError(f"{path}: {how}")
     if not _made_for(config, folder).items() <= state.items():
         raise InputError(f"{path}: made for other weights than the best ones now: the run goes on, or has stopped on "
                          "its way; train --resume completes it")
