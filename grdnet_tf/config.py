@@ -240,8 +240,9 @@ def _cross_check(config: Config) -> Config:
     if train.monitor.endswith("segmentation") and (config.method == "ganomaly" or not config.loss.segmentation):
         what = "method: ganomaly" if config.method == "ganomaly" else "loss.segmentation: 0"
         raise InputError(f"train.monitor = {train.monitor} does not go with {what}; val_generator does")
-    if config.features.fused and not data.held_out:
-        raise InputError("features.fused: true needs data.held_out > 0: it is calibrated on good pictures held out")
+    if config.features.fused is True and not data.held_out:
+        raise InputError("features.fused: true needs data.held_out > 0: it is calibrated on good pictures held out; or set "
+                         "it to false")
     if data.add_repeat > 1 and not data.add_good:
         raise InputError(f"data.add_repeat = {data.add_repeat}: nothing to repeat; --add-good, or data.add_good, adds it")
     for section in ("noise", "validation"):
@@ -275,7 +276,7 @@ def _unread(config):
 def _stride(config: Config) -> Tuple[int, str]:
     """What both sides of a picture to train on must be divisible by, and what that is, in words."""
     network, own, features = config.network, config.trained_network.total_stride, max(config.features.strides)
-    if config.method in FITTED or config.features.fused and features > own:
+    if config.method in FITTED or config.features.fused is True and features > own:
         return features, "the largest of features.strides"
     if config.method == "ganomaly":
         return 2 ** len(network.widths), "2 to the number of network.widths"

@@ -137,8 +137,10 @@ def expected(section, key) -> str:
 def _words(schema):
     if "anyOf" in schema:
         return " or ".join(_words(part) for part in schema["anyOf"])
-    if "enum" in schema or "const" in schema:
-        return "one of " + ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
     kind = schema["type"]
     if kind in ("integer", "number"):
         name = "a whole number" if kind == "integer" else "a number"

@@ -5,7 +5,7 @@ the library: `GRDNet(**options of Network)`, `model.compile(objective=Loss(...),
 type or outside its range is an `InputError` of one line. docs/configuration.md is printed from here (`python -m
 grdnet_tf.cli.keys`).
 """
-from typing import Annotated, Optional, Tuple
+from typing import Annotated, Literal, Optional, Tuple, Union
 
 from pydantic import Field, StrictBool
 
@@ -191,8 +191,9 @@ class Loss(Section):
 
 class Features(Section):
     """What `method: padim` and `patchcore` see with, and what they keep of it; `fused`: what GRD-Net has beside it."""
-    fused: StrictBool = option(
-        False, "GRD-Net: after the steps PaDiM is fitted on the same pictures, and the two judge together")
+    fused: Union[StrictBool, Literal["auto"]] = option(
+        False, "GRD-Net: after the steps PaDiM is fitted on the same pictures, and the two judge together; auto: unless "
+        "pictures have regions of interest of their own, none are held out, or station.tiles are set")
     backbone: choice(*BACKBONES) = option(
         "efficientnet_lite0", "network trained on ImageNet, of which the next three need `weights`; scattering: fixed "
         "wavelets, nothing trained or downloaded")
@@ -275,7 +276,7 @@ _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "strides", "enlarged", "smoothing")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None,
-               "features": ("fused",)},
+               "features": ("fused", "backbone")},  # this one waits for `fused` to be true again
     "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
@@ -292,3 +293,4 @@ FITTED = ("padim", "patchcore")  # in one pass; the others train by steps
 for _method in set(METHODS) - set(FITTED):
     READ[_method]["origin"] = None
 READ["fused"] = {**READ["grdnet"], "features": ("fused", *READ["padim"]["features"])}  # grdnet with `features.fused`
+FUSED_HINT = "; train --resume --set features.fused=false leaves GRD-Net alone, which takes others"

@@ -6,6 +6,7 @@ from .. import config as configuration
 from ..console import ended
 from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
+from ..options import FUSED_HINT
 from ..report import report
 from ..serving import bundle, layouts, publish, server_files
 from ..serving.names import MAY_BE_DEFAULT
@@ -153,9 +154,9 @@ def picture_size(arguments, config):
     size = tuple(int(part) for part in parts)
     if size != config.data.image_size and (config.one_size or config.features.fused):
         what = "a network with the dense bottleneck (drae)" if config.method == "grdnet" else f"method: {config.method}"
-        what = "features.fused" if config.features.fused else what
+        what, hint = ("features.fused", FUSED_HINT) if config.features.fused else (what, "")
         raise InputError(f"--image-size {arguments.image_size}: {what} takes pictures of "
-                         f"{','.join(map(str, config.data.image_size))} only")
+                         f"{','.join(map(str, config.data.image_size))} only{hint}")
     try:
         return configuration.replace(config, data__image_size=size).data.image_size
     except InputError as error:

@@ -135,6 +135,8 @@ def resume_config(arguments):
         config = configuration.replace(config, data__channels=stored.data.channels)
     if config.data.root is None:
         config = configuration.replace(config, data__root=stored.data.root)
+    if config.features.fused == "auto":
+        config = configuration.replace(config, features__fused=stored.features.fused)
     if config.train.schedule == "cosine" and not config.train.cosine_epochs:
         config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
@@ -165,7 +167,8 @@ def train(config, folder, resume) -> int:
         print(f"warning: {config.origin.parent} does not say what it was trained on: some of that may be held out now",
               file=sys.stderr)
     data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
-    config = configuration.replace(config, data__channels=str(data.channels))
+    config = configuration.replace(config, data__channels=str(data.channels),
+                                   features__fused=prepare.fused(config, data))
     if not resume:
         run_folder.check_new(run_folder.worker_folder(folder, config))
         if config.origin.parent is None:  # else as the weights have learnt it

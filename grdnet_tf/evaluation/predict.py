@@ -10,6 +10,7 @@ from ..data.selection import picture_sizes
 from ..errors import InputError
 from ..model.tiling import predict_tiled
 from ..ops import pooled
+from ..options import FUSED_HINT
 from . import measure
 
 
@@ -44,7 +45,8 @@ class Predictor:
             if model.one_size and (side, side) != model.image_size:
                 height, width = model.image_size
                 what = "a network with the dense bottleneck (drae)" if model.name == "grdnet" else model.name
-                raise InputError(f"tiles [{side}, {overlap}]: {what} takes pictures of {height} x {width} only")
+                raise InputError(f"tiles [{side}, {overlap}]: {what} takes pictures of {height} x {width} only"
+                                 f"{FUSED_HINT if model.name == 'grdnet_padim' else ''}")
 
     def predict(self, images, roi=None):
         """A `roi` (B, H, W, 1) cuts map and score, where pictures are not tiled."""

@@ -75,12 +75,41 @@ def load(config, path: str):
 
 
 def build_features(config):
-    """What the configuration's detector sees with; of a resolved configuration (channels known)."""
+    """What the configuration's detector sees with; of a resolved configuration (channels known).
+
+    Raises: InputError as of `Features`, and where PaDiM would need more memory than there is.
+    """
+    features = _features(config)
+    if config.method != "patchcore":
+        _check_memory(config, features)
+    return features
+
+
+def _features(config):
     f = config.features
     neighbourhood = f.neighbourhood if config.method == "patchcore" else 1
     if f.backbone == "scattering":
         return Scattering(int(config.data.channels), f.strides, neighbourhood)
     return Features(f.backbone, f.strides, f.weights, neighbourhood, f.enlarged)
+
+
+def _check_memory(config, features):
+    """A matrix for each place: what is summed, its inverse and the copies on the way are some 24 bytes a number."""
+    height, width = (side // features.strides[0] for side in config.data.image_size)
+    channels = min(config.features.channels or features.channels, features.channels)
+    needed, there = 24 * height * width * channels ** 2, _physical_memory()
+    if there and needed > 0.8 * there:
+        raise InputError(f"PaDiM would need {needed / 2**30:.1f} GB for {height} x {width} places of {channels} numbers, of "
+                         f"{there / 2**30:.1f} GB: a larger first stride (features.strides: [16]) or fewer "
+                         "features.channels need less, and GRD-Net alone (features.fused: false) none")
+
+
+def _physical_memory():
+    """Bytes of this machine; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def fit(config, features, batches):

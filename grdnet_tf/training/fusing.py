@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from ..baselines.fused import Fused
+from ..data.records import evenly
 from ..errors import InputError
 from ..storage import fingerprint, read_arrays, write_arrays
 from . import fitted, run_folder
 
 keras = tf.keras
+PICTURES = 10_000  # at most, to fit and to calibrate on: more change nothing any more
 CALIBRATED = ("of_grdnet", "of_padim")
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,11 @@ def complete(config, data, folder: str, grdnet) -> None:
     keras.mixed_precision.set_global_policy("float32")  # of the backbone
     try:
         features = fitted.build_features(config)
-        arrays = fitted.fit(config, features, fitted.Batches(list(dict.fromkeys(data.train)), config, data.channels))
+        pictures = list(dict.fromkeys(evenly(data.train, PICTURES)))
+        arrays = fitted.fit(config, features, fitted.Batches(pictures, config, data.channels))
         padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
                                 data.channels)
-        held_out = fitted.Batches(data.held_out, config, data.channels)
+        held_out = fitted.Batches(evenly(data.held_out, PICTURES), config, data.channels)
         padim.set_scale(held_out)
         Fused(grdnet, padim).calibrate(held_out)
     except InputError as error:
@@ -49,7 +52,7 @@ def complete(config, data, folder: str, grdnet) -> None:
         keras.mixed_precision.set_global_policy(policy)
     write_arrays(path, padim.fitted.arrays(), {
         "method": "padim", "backbone": config.features.backbone, "backbone_sha256": features.digest(), **made_for})
-    logger.info("fitted PaDiM on %d pictures in %.1f s", len(set(data.train)), time.monotonic() - started)
+    logger.info("fitted PaDiM on %d pictures in %.1f s", len(pictures), time.monotonic() - started)
 
 
 def load(config, grdnet, folder: str) -> Fused:

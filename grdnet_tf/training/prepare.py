@@ -9,7 +9,7 @@ import numpy as np
 from .. import config as configuration
 from ..data import aligning, orientation, selection
 from ..data.holding_out import MOST, hold_out, parts_shown, whole_parts
-from ..data.records import Record, duplicates, has_split, inspect, list_mvtec
+from ..data.records import Record, duplicates, evenly, has_split, inspect, list_mvtec
 from ..errors import InputError
 from ..storage import absolute
 from . import recorded as records_of
@@ -181,6 +181,19 @@ def oriented(config, data: Data):
     logger.info("orientation, measured on the good pictures: turned by up to %g rad, %s", found.rotation,
                 "flipped " + " and ".join(flips) if flips else "not flipped")
     return configuration.replace(config, **{f"data__{name}": value for name, value in zip(names, found)})
+
+
+def fused(config, data: Data) -> bool:
+    """features.fused; where that is "auto", whether PaDiM can judge beside GRD-Net. It knows places, not what moves."""
+    if config.features.fused != "auto":
+        return config.features.fused
+    stride, (height, width) = max(config.features.strides), config.data.image_size
+    against = [what for what, holds in (
+        ("pictures have regions of interest of their own", len({one.roi for one in evenly(data.train, 64)}) > 1),
+        ("no pictures are held out", not data.held_out), ("station.tiles are set", config.station.tiles is not None),
+        (f"data.image_size is not divisible by {stride}", height % stride or width % stride)) if holds]
+    logger.info("features.fused: %s", f"GRD-Net alone: {against[0]}" if against else "GRD-Net and PaDiM judge together")
+    return not against
 
 
 def measured(config) -> list:

@@ -7,7 +7,8 @@ from drawn import photographs
 from tiny_training import FREE, arguments, rows
 
 import train
-from grdnet_tf.config import load_config
+from grdnet_tf.config import load_config, replace
+from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder
 
@@ -148,3 +149,23 @@ def test_one_picture_is_too_few_and_its_folder_is_named(tmp_path):
     photographs(tmp_path, 1, 1)
     with pytest.raises(InputError, match=f"^{tmp_path}: 1 training picture"):
         prepare.training_data(load_config(overrides=[f"data.root={tmp_path}", "data.held_out_by=part"]))
+
+
+def beside(rois, held_out=2, **changes):
+    """Whether features.fused: auto is true for good pictures with these regions of interest."""
+    records = [Record(f"{i}.png", None, roi, 0, "good") for i, roi in enumerate(rois)]
+    config = replace(load_config("cpu"), **changes)
+    return prepare.fused(config, prepare.Data(records, records[:held_out], 1, 8, [], None))
+
+
+def test_padim_judges_beside_grdnet_unless_regions_move_or_nothing_is_held_out(caplog):
+    caplog.set_level("INFO")
+    assert beside([None] * 4) and beside(["all.png"] * 4)
+    assert caplog.messages == 2 * ["features.fused: GRD-Net and PaDiM judge together"]
+    for found, reason in ((beside(["a.png", "b.png", "c.png"]), "pictures have regions of interest of their own"),
+                          (beside([None] * 4, held_out=0), "no pictures are held out"),
+                          (beside([None] * 4, station__tiles=(96, 32)), "station.tiles are set"),
+                          (beside([None] * 4, network__widths=(16, 32), network__segmenter_widths=(16, 32),
+                                  data__image_size=(72, 72), data__crop=None), "data.image_size is not divisible by 16")):
+        assert found is False and reason in caplog.text
+    assert beside(["a.png", "b.png"], features__fused=True) and not beside([None], features__fused=False)
