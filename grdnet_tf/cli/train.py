@@ -34,7 +34,7 @@ def parser():
                         "checkpoint go on (default: fresh ones)")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
     parser.add_argument("--config", metavar="NAME|FILE", help="cpu, cpu-five, cpu-features, gpu, demo, paper, paper_drae, "
-                        "ganomaly, ganomaly_cpu, draem, draem_cpu, padim or patchcore, or a YAML file of what differs "
+                        "ganomaly, ganomaly_cpu, draem, draem_cpu, padim, padim_scattering or patchcore, or a YAML file of what differs "
                         "from the defaults (default: demo without --data; with it the defaults, which are for a GPU)")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
                         help="one key of the configuration, repeatable")

@@ -152,8 +152,9 @@ def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
 
 def test_the_shipped_configuration_is_that_of_cpu_and_sees_as_padim():
     fused, alone, padim = (configuration.load_config(name) for name in ("cpu-features", "cpu", "padim"))
-    assert configuration.differences(fused, alone) == {"features.backbone": ("efficientnet_lite0", "scattering")}
-    assert fused.features == padim.features.replace(fused="auto")
+    assert configuration.differences(fused, alone) == {
+        "features.backbone": ("efficientnet_lite0", "scattering"), "features.fused": (True, "auto")}
+    assert fused.features == padim.features.replace(fused=True)
 
 
 def test_tiles_and_other_sizes_are_refused(run, tmp_path, capsys):
