@@ -208,11 +208,12 @@ def _cross_check(config: Config) -> Config:
     data, train = config.data, config.train
     _refuse_unread(config)
     for key in ("weights", "enlarged"):
-        if config.features.backbone == "scattering" and not _is_default(config, "features", key):
-            raise InputError(f"features.{key} = {plain(getattr(config.features, key))} does not go with features.backbone: "
-                             "scattering, which is no trained network")
-    stride, of = _stride(config)
-    for name, sides in (("image_size", data.image_size), ("crop", data.crop or ())):
+        value = getattr(config.features, key)
+        if config.features.backbone == "scattering" and value != _default("features", key):
+            raise InputError(f"features.{key} = {plain(value)} does not go with features.backbone: "
+                             f"scattering, which is no trained network; set it to {plain(_default('features', key))}")
+    own, whole = _strides(config)
+    for name, sides, (stride, of) in (("image_size", data.image_size, whole), ("crop", data.crop or (), own)):
         for side in (side for side in sides if side % stride):
             raise InputError(f"data.{name} = {list(sides)}: {side} is not divisible by {stride}, {of}")
     if config.method in FITTED:
@@ -256,14 +257,14 @@ def _cross_check(config: Config) -> Config:
 def _refuse_unread(config: Config) -> None:
     """InputError for a key that the method does not read and that is set to anything but its default."""
     for section, key in _unread(config):
-        if not _is_default(config, section, key):
-            value = getattr(getattr(config, section), key)
+        value = getattr(getattr(config, section), key)
+        if value != _default(section, key):
             raise InputError(f"{section}.{key} = {plain(value)} does not go with method: {config.method}, which "
                              "does not read it")
 
 
-def _is_default(config, section, key):
-    return getattr(getattr(config, section), key) == SECTIONS[section].model_fields[key].default
+def _default(section, key):
+    return SECTIONS[section].model_fields[key].default
 
 
 def _unread(config):
@@ -273,17 +274,20 @@ def _unread(config):
             if read.get(section, ()) is not None and key not in read.get(section, ())]
 
 
-def _stride(config: Config) -> Tuple[int, str]:
-    """What both sides of a picture to train on must be divisible by, and what that is, in words."""
-    network, own, features = config.network, config.trained_network.total_stride, max(config.features.strides)
-    if config.method in FITTED or config.features.fused is True and features > own:
-        return features, "the largest of features.strides"
+def _strides(config: Config):
+    """What both sides of what is trained on, and of whole pictures, must be divisible by: (number, what it is) of each."""
+    network, features = config.network, max(config.features.strides)
+    seen = features, "the largest of features.strides"
+    if config.method in FITTED:
+        return seen, seen
+    own = config.trained_network.total_stride, ("the total stride of network.widths, discriminator_widths and "
+                                                "segmenter_widths")
     if config.method == "ganomaly":
-        return 2 ** len(network.widths), "2 to the number of network.widths"
+        own = 2 ** len(network.widths), "2 to the number of network.widths"
     if config.method == "draem":
         levels = max(len(network.widths), len(network.segmenter_widths or ())) - 1
-        return 2 ** levels, "2 to the number of network.widths or segmenter_widths, less one"
-    return own, "the total stride of network.widths, discriminator_widths and segmenter_widths"
+        own = 2 ** levels, "2 to the number of network.widths or segmenter_widths, less one"
+    return own, seen if config.features.fused is True and features > own[0] else own
 
 
 def plain(value) -> str:

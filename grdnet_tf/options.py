@@ -193,7 +193,7 @@ class Features(Section):
     """What `method: padim` and `patchcore` see with, and what they keep of it; `fused`: what GRD-Net has beside it."""
     fused: Union[StrictBool, Literal["auto"]] = option(
         False, "GRD-Net: after the steps PaDiM is fitted on the same pictures, and the two judge together; auto: unless "
-        "pictures have regions of interest of their own, none are held out, or station.tiles are set")
+        "pictures have regions of their own, none are held out, station.tiles are set, or their size or memory forbid it")
     backbone: choice(*BACKBONES) = option(
         "efficientnet_lite0", "network trained on ImageNet, of which the next three need `weights`; scattering: fixed "
         "wavelets, nothing trained or downloaded")

@@ -63,12 +63,17 @@ class Fused(keras.Model):
         return Detection(found.reconstruction, anomaly_map, anomaly_score(anomaly_map, self.score_pool))
 
     def calibrate(self, batches) -> None:
-        """"of_grdnet" and "of_padim" from good pictures that neither was trained on: {"image", "roi"}."""
+        """"of_grdnet" and "of_padim" from good pictures that neither was trained on: {"image", "roi"}.
+
+        One whose region is empty has no score, unless all are.
+        """
         @tf.function
         def scores(images, roi):
-            return [logit(part(images, roi=roi).score) for part in (self.grdnet, self.padim)]
+            return [tf.reduce_max(roi, axis=[1, 2, 3]),
+                    *(logit(part(images, roi=roi).score) for part in (self.grdnet, self.padim))]
 
-        found = np.concatenate([scores(batch["image"], batch["roi"]) for batch in batches], axis=1)  # (2, pictures)
+        seen, *found = np.concatenate([scores(batch["image"], batch["roi"]) for batch in batches], axis=1)
+        found = np.array(found)[:, seen > 0] if seen.any() else found  # (2, pictures)
         for kept, of in zip((self.fitted.of_grdnet, self.fitted.of_padim), found):
             kept.assign([of.mean(), max(of.std(), LEAST_SPREAD)])
 

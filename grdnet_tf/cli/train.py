@@ -34,8 +34,9 @@ def parser():
                         "checkpoint go on (default: fresh ones)")
     parser.add_argument("--run", metavar="RUN", help="run folder to create, or with --resume to go on with")
     parser.add_argument("--config", metavar="NAME|FILE", help="cpu, cpu-five, cpu-features, gpu, demo, paper, paper_drae, "
-                        "ganomaly, ganomaly_cpu, draem, draem_cpu, padim, padim_scattering or patchcore, or a YAML file of what differs "
-                        "from the defaults (default: demo without --data; with it the defaults, which are for a GPU)")
+                        "ganomaly, ganomaly_cpu, draem, draem_cpu, padim, padim_scattering or patchcore, or a YAML file of "
+                        "what differs from the defaults (default: demo without --data; with it the defaults, which are for "
+                        "a GPU)")
     parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
                         help="one key of the configuration, repeatable")
     parser.add_argument("--epochs", type=int, help="train.epochs")
@@ -128,7 +129,14 @@ def resume_config(arguments):
     stored = run_folder.read_config(arguments.run)
     file = arguments.config or os.path.join(arguments.run, run_folder.CONFIG)
     base = stored.model_copy(update={"station": type(stored.station)()}) if stored.origin.parent else None
-    config = configuration.load_config(file, prepare.measured(stored) + overrides(arguments), base)
+    changes = overrides(arguments)
+    if "features.fused=auto" in changes:
+        raise InputError("--resume: features.fused = auto decides when a run begins; true or false")
+    if stored.features.fused and "features.fused=false" in changes:  # what only PaDiM reads goes as well
+        kept = prepare.alone(stored).features
+        changes = [f"features.{key}={configuration.plain(value)}" for key, value in kept
+                   if value != getattr(stored.features, key)] + changes
+    config = configuration.load_config(file, prepare.measured(stored) + changes, base)
     if config.station != type(config.station)():
         raise InputError(f"--resume: station.* is changed in {os.path.join(arguments.run, run_folder.STATION)}")
     if config.data.channels == "auto":
@@ -143,7 +151,8 @@ def resume_config(arguments):
         judged_by = ("station.", "features.") if config.method == "grdnet" else ("station.",)  # what the steps do not see
         if key not in CHANGEABLE and not key.startswith(judged_by):
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
-            raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}")
+            how = "; without --config it goes on as it began" if arguments.config else ""
+            raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}{how}")
     return with_the_schedule_of(stored, absolute(config)).model_copy(update={"station": stored.station})
 
 
@@ -167,8 +176,7 @@ def train(config, folder, resume) -> int:
         print(f"warning: {config.origin.parent} does not say what it was trained on: some of that may be held out now",
               file=sys.stderr)
     data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
-    config = configuration.replace(config, data__channels=str(data.channels),
-                                   features__fused=prepare.fused(config, data))
+    config = prepare.beside(configuration.replace(config, data__channels=str(data.channels)), data)
     if not resume:
         run_folder.check_new(run_folder.worker_folder(folder, config))
         if config.origin.parent is None:  # else as the weights have learnt it

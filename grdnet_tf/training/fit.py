@@ -38,7 +38,7 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
     """
     own = run_folder.worker_folder(folder, config)
     if config.features.fused:
-        fitted.build_features(config)  # not after hours that its weights are missing
+        fitted.check_memory(config, fitted.build_features(config))  # not after hours that weights or memory are missing
     strategy = building.set_up(config)
     with strategy.scope():
         model = building.build_model(config)

@@ -17,7 +17,7 @@ from ..data import pipeline
 from ..errors import InputError
 from ..model.weights import network_arrays
 from ..storage import fingerprint, read_arrays, write_arrays, write_json
-from . import run_folder
+from . import memory, run_folder
 
 keras = tf.keras
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def run(config, data, folder: str, go_on: bool) -> int:
     keras.utils.set_random_seed(config.train.seed)
     started, used = time.monotonic(), time.process_time()
     features = build_features(config)
+    check_memory(config, features)
     if not go_on:
         run_folder.create_run(folder, config, data.recorded)
     elif os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
@@ -77,15 +78,8 @@ def load(config, path: str):
 def build_features(config):
     """What the configuration's detector sees with; of a resolved configuration (channels known).
 
-    Raises: InputError as of `Features`, and where PaDiM would need more memory than there is.
+    Raises: InputError as of `Features`.
     """
-    features = _features(config)
-    if config.method != "patchcore":
-        _check_memory(config, features)
-    return features
-
-
-def _features(config):
     f = config.features
     neighbourhood = f.neighbourhood if config.method == "patchcore" else 1
     if f.backbone == "scattering":
@@ -93,23 +87,16 @@ def _features(config):
     return Features(f.backbone, f.strides, f.weights, neighbourhood, f.enlarged)
 
 
-def _check_memory(config, features):
-    """A matrix for each place: what is summed, its inverse and the copies on the way are some 24 bytes a number."""
+def check_memory(config, features) -> None:
+    """InputError where a fit of PaDiM with these features would need more memory than there is."""
     height, width = (side // features.strides[0] for side in config.data.image_size)
-    channels = min(config.features.channels or features.channels, features.channels)
-    needed, there = 24 * height * width * channels ** 2, _physical_memory()
-    if there and needed > 0.8 * there:
-        raise InputError(f"PaDiM would need {needed / 2**30:.1f} GB for {height} x {width} places of {channels} numbers, of "
-                         f"{there / 2**30:.1f} GB: a larger first stride (features.strides: [16]) or fewer "
-                         "features.channels need less, and GRD-Net alone (features.fused: false) none")
-
-
-def _physical_memory():
-    """Bytes of this machine; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
+    numbers = min(config.features.channels or features.channels, features.channels)
+    wanted = memory.needed(config.data.image_size, features.strides[0], numbers)
+    if config.method != "patchcore" and not memory.enough(wanted):
+        alone = ", and GRD-Net alone (features.fused: false) none" if config.features.fused else ""
+        raise InputError(f"PaDiM would need {wanted / 2**20:,.0f} MB for {height} x {width} places of {numbers} numbers, of "
+                         f"{memory.physical() / 2**20:,.0f} MB: a larger first stride (features.strides: [16]) or fewer "
+                         f"features.channels need less{alone}")
 
 
 def fit(config, features, batches):

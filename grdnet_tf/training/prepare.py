@@ -11,7 +11,9 @@ from ..data import aligning, orientation, selection
 from ..data.holding_out import MOST, hold_out, parts_shown, whole_parts
 from ..data.records import Record, duplicates, evenly, has_split, inspect, list_mvtec
 from ..errors import InputError
+from ..options import READ
 from ..storage import absolute
+from . import memory
 from . import recorded as records_of
 from .recorded import HELD_OUT, NOISE, SKIPPED, TRAINED, Recorded
 
@@ -183,17 +185,29 @@ def oriented(config, data: Data):
     return configuration.replace(config, **{f"data__{name}": value for name, value in zip(names, found)})
 
 
-def fused(config, data: Data) -> bool:
-    """features.fused; where that is "auto", whether PaDiM can judge beside GRD-Net. It knows places, not what moves."""
+def beside(config, data: Data):
+    """`config` with features.fused: auto decided: may PaDiM judge beside GRD-Net? It knows places, not what moves.
+
+    Where not, what only PaDiM reads goes back to its defaults.
+    """
     if config.features.fused != "auto":
-        return config.features.fused
-    stride, (height, width) = max(config.features.strides), config.data.image_size
+        return config
+    strides, size = config.features.strides, config.data.image_size
     against = [what for what, holds in (
         ("pictures have regions of interest of their own", len({one.roi for one in evenly(data.train, 64)}) > 1),
         ("no pictures are held out", not data.held_out), ("station.tiles are set", config.station.tiles is not None),
-        (f"data.image_size is not divisible by {stride}", height % stride or width % stride)) if holds]
+        (f"data.image_size is not divisible by {max(strides)}", any(side % max(strides) for side in size)),
+        ("PaDiM would need more memory than there is", not memory.enough(
+            memory.needed(size, min(strides), config.features.channels or memory.NUMBERS)))) if holds]
     logger.info("features.fused: %s", f"GRD-Net alone: {against[0]}" if against else "GRD-Net and PaDiM judge together")
-    return not against
+    return alone(config) if against else configuration.replace(config, features__fused=True)
+
+
+def alone(config):
+    """`config` with features.fused false, and all that only PaDiM reads as by default."""
+    read, section = READ["grdnet"]["features"], type(config.features)
+    return configuration.replace(config, features__fused=False, **{
+        f"features__{key}": field.default for key, field in section.model_fields.items() if key not in read})
 
 
 def measured(config) -> list:

@@ -95,6 +95,9 @@ def test_it_is_calibrated_inside_the_roi_and_one_good_part_is_enough(model, good
     model.calibrate(batches(good[12:], left_half(4)))
     np.testing.assert_allclose(kept(model)["of_grdnet"], spread(model.grdnet(good[12:], roi=left_half(4)).score.numpy()),
                                rtol=1e-3, atol=1e-4)
+    inside = kept(model)
+    model.calibrate(batches(np.concatenate([good[12:], good[:1]]), np.concatenate([left_half(4), 0 * left_half(1)])))
+    np.testing.assert_allclose(kept(model)["of_padim"], inside["of_padim"], rtol=1e-4)  # an empty region has no score
     model.calibrate(batches(good[12:13]))
     assert kept(model)["of_grdnet"][1] == kept(model)["of_padim"][1] == pytest.approx(0.1)
     restored(model, before)

@@ -11,6 +11,7 @@ from grdnet_tf.baselines import features
 from grdnet_tf.cli import evaluate, export, train
 from grdnet_tf.serving.selftest import Session
 from grdnet_tf.storage import read_arrays, write_arrays
+from grdnet_tf.training import memory
 from grdnet_tf.training.building import load_run
 
 SETS = {"data.image_size": "[64,64]", "data.crop": "[32,32]", "data.held_out": "0.25", "train.batch_size": "4",
@@ -86,6 +87,25 @@ def test_a_run_that_goes_on_is_fused_with_its_new_best_weights_and_another_ridge
     write_arrays(path, {name: array + 1e-3 for name, array in arrays.items()}, state)  # as while it goes on
     assert evaluate.main(["--run", copy]) == 2
     assert "made for other weights than the best ones now" in one_line(capsys)
+
+
+def test_the_hint_works_where_a_key_of_padim_was_changed_and_auto_is_no_answer_any_more(copy, capsys):
+    assert train.main(["--run", copy, "--resume", "--set", "features.ridge=0.1"]) == 0
+    assert train.main(["--run", copy, "--resume", "--set", "features.fused=false"]) == 0
+    features = load_run(copy).config.features
+    assert (features.fused, features.ridge, features.backbone) == (False, 0.01, "scattering")
+    assert train.main(["--run", copy, "--resume", "--set", "features.fused=auto"]) == 2
+    assert "features.fused = auto decides when a run begins; true or false" in one_line(capsys)
+
+
+def test_a_fit_that_memory_cannot_hold_is_refused_before_training_and_a_fitted_run_is_read(run, small_demo, tmp_path,
+                                                                                         capsys, monkeypatch):
+    monkeypatch.setattr(memory, "physical", lambda: 2**20)
+    folder = str(tmp_path / "run")
+    assert train.main(["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS]) == 2
+    said = one_line(capsys)
+    assert "PaDiM would need 92 MB for 8 x 8 places of 250 numbers, of 1 MB" in said and "features.fused: false" in said
+    assert not os.path.exists(folder) and type(load_run(run).model).__name__ == "Fused"
 
 
 def test_a_plain_run_becomes_a_fused_one_without_training_and_back(copy):

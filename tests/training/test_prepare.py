@@ -152,20 +152,28 @@ def test_one_picture_is_too_few_and_its_folder_is_named(tmp_path):
 
 
 def beside(rois, held_out=2, **changes):
-    """Whether features.fused: auto is true for good pictures with these regions of interest."""
+    """The options of features, decided for good pictures with these regions of interest."""
     records = [Record(f"{i}.png", None, roi, 0, "good") for i, roi in enumerate(rois)]
     config = replace(load_config("cpu"), **changes)
-    return prepare.fused(config, prepare.Data(records, records[:held_out], 1, 8, [], None))
+    return prepare.beside(config, prepare.Data(records, records[:held_out], 1, 8, [], None)).features
 
 
 def test_padim_judges_beside_grdnet_unless_regions_move_or_nothing_is_held_out(caplog):
     caplog.set_level("INFO")
-    assert beside([None] * 4) and beside(["all.png"] * 4)
+    assert beside([None] * 4).fused is beside(["all.png"] * 4).fused is True
     assert caplog.messages == 2 * ["features.fused: GRD-Net and PaDiM judge together"]
     for found, reason in ((beside(["a.png", "b.png", "c.png"]), "pictures have regions of interest of their own"),
                           (beside([None] * 4, held_out=0), "no pictures are held out"),
                           (beside([None] * 4, station__tiles=(96, 32)), "station.tiles are set"),
                           (beside([None] * 4, network__widths=(16, 32), network__segmenter_widths=(16, 32),
-                                  data__image_size=(72, 72), data__crop=None), "data.image_size is not divisible by 16")):
-        assert found is False and reason in caplog.text
-    assert beside(["a.png", "b.png"], features__fused=True) and not beside([None], features__fused=False)
+                                  data__image_size=(72, 72), data__crop=None), "data.image_size is not divisible by 16"),
+                          (beside([None] * 4, data__image_size=(32768, 32768)), "more memory than there is")):
+        assert found.fused is False and reason in caplog.text
+    assert beside(["a.png", "b.png"], features__fused=True).fused and not beside([None], features__fused=False).fused
+    alone = beside(["a.png", "b.png"], features__ridge=0.1)
+    assert (alone.fused, alone.ridge, alone.backbone) == (False, 0.01, "scattering")
+
+
+def test_windows_need_not_be_divisible_by_what_padim_sees_of_whole_pictures():
+    assert beside([None] * 4, network__widths=(16, 32), network__segmenter_widths=(16, 32), data__image_size=(64, 64),
+                  data__crop=(36, 36)).fused is True
