@@ -28,17 +28,18 @@ def complete(config, data, folder: str, grdnet) -> None:
     Raises: InputError as of `fitted`.
     """
     path, made_for = os.path.join(folder, run_folder.PADIM), _made_for(config, folder)
-    if os.path.isfile(path):
-        try:
-            arrays, state = read_arrays(path)
-            if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
-                return
-        except InputError as error:
-            logger.warning("%s; it is fitted again", error)
     started, policy = time.monotonic(), keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")  # of the backbone
     try:
         features = fitted.build_features(config)
+        made_for["backbone_sha256"] = features.digest()
+        if os.path.isfile(path):
+            try:
+                arrays, state = read_arrays(path)
+                if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
+                    return
+            except InputError as error:
+                logger.warning("%s; it is fitted again", error)
         pictures = list(dict.fromkeys(evenly(data.train, PICTURES)))
         arrays = fitted.fit(config, features, fitted.Batches(pictures, config, data.channels))
         padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
@@ -51,7 +52,7 @@ def complete(config, data, folder: str, grdnet) -> None:
     finally:
         keras.mixed_precision.set_global_policy(policy)
     write_arrays(path, padim.fitted.arrays(), {
-        "method": "padim", "backbone": config.features.backbone, "backbone_sha256": features.digest(), **made_for})
+        "method": "padim", "backbone": config.features.backbone, **made_for})
     logger.info("fitted PaDiM on %d pictures in %.1f s", len(pictures), time.monotonic() - started)
 
 
@@ -64,7 +65,10 @@ def load(config, grdnet, folder: str) -> Fused:
     if not os.path.isfile(path):
         raise InputError(f"{path}: missing: features.fused is true, but the run has not ended; train --resume completes "
                          "it")
-    padim, state = fitted.load(config, path)
+    try:
+        padim, state = fitted.load(config, path)
+    except InputError as error:
+        raise InputError(f"{error}; train --resume fits it again") from None
     if not all(hasattr(padim.fitted, name) for name in CALIBRATED):
         how = ("made by an older version, in which the two judged together by another rule; train --resume makes it anew"
                if hasattr(padim.fitted, "level") else "damaged (not calibrated)")

@@ -121,7 +121,11 @@ def test_a_damaged_file_is_one_line_and_fitted_again(copy, capsys):
     for change, words in (({"backbone_sha256": "0" * 64}, "another backbone"), ({"method": "patchcore"}, "fitted by")):
         write_arrays(padim(copy), arrays, {**state, **change})
         assert evaluate.main(["--run", copy]) == 2
-        assert words in one_line(capsys)
+        said = one_line(capsys)
+        assert words in said and said.endswith("; train --resume fits it again")
+    write_arrays(padim(copy), arrays, {**state, "backbone_sha256": "0" * 64})  # of another version of the wavelets
+    assert train.main(["--run", copy, "--resume"]) == 0
+    assert read_arrays(padim(copy))[1] == state
     for gone in ("of_padim", "mean"):
         write_arrays(padim(copy), {name: array for name, array in arrays.items() if name != gone}, state)
         assert evaluate.main(["--run", copy]) == 2
