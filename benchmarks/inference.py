@@ -170,7 +170,7 @@ def onnx_file(saved, folder):
     onnx.require()
     path = os.path.join(folder, "model.onnx")
     if not os.path.exists(path):
-        onnx.write(saved, path)
+        onnx.write(saved, path, rounding=10)  # of whatever model: speed is what is asked
     return path
 
 

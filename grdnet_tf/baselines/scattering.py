@@ -35,6 +35,8 @@ class Scattering(keras.layers.Layer):
       neighbourhood: side of the square over which each activation is averaged at last (PatchCore); 1: none.
     """
 
+    rounding = 10  # times that of a network: logarithms of energies near 0 enlarge that of the convolutions
+
     def __init__(self, colours: int, strides: Sequence[int] = (8, 16), neighbourhood=1, name="scattering"):
         super().__init__(name=name, dtype="float32", trainable=False)
         self.strides, self.neighbourhood, self.colours = tuple(sorted(set(strides))), neighbourhood, colours

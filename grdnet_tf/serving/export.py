@@ -59,7 +59,8 @@ def export(model, thresholds, out, name, version, options=Options(), about=None)
         content = {**told, "parameters": folding.parameters(half), "max_pixels": options.max_pixels,
                    "signatures": {key: {spec.name: [spec.dtype.name, spec.shape.as_list()] for spec in signature.inputs}
                                   for key, signature in offered.items()},
-                   "self_test": {"largest_difference": source["worst"], "tolerance": selftest.TOLERANCE},
+                   "self_test": {"largest_difference": source["worst"],
+                                 "tolerance": selftest.TOLERANCE * selftest.rounding(half)},
                    **(about or {})}
         if "onnx" in options.formats:
             content["onnx"] = formats.to_onnx(folder, half, thresholds, options.precision, options.pictures, told, inside)

@@ -67,6 +67,7 @@ class Expected(NamedTuple):
     outputs: dict
     near: np.ndarray
     open: np.ndarray
+    tolerance: float
 
 
 def check(folder: str, model, thresholds, signatures, station=Station()) -> dict:
@@ -138,6 +139,11 @@ def encode(pixels) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
+def rounding(model) -> int:
+    """By how much what `model` sees with enlarges a rounding; 1 where nothing is known to."""
+    return getattr(getattr(model, "backbone", None), "rounding", 1)
+
+
 def _expected(model, pictures, roi, thresholds, min_area):
     end = "_roi" if roi is not None and "image_roi" in thresholds else ""
     limits = Limits.of(thresholds, roi is not None)
@@ -156,8 +162,9 @@ def _expected(model, pictures, roi, thresholds, min_area):
                "regions": np.where(peaks > level, peaks, 0.0)}
     if found.reconstruction is not None:
         outputs["reconstruction"] = found.reconstruction.numpy()
-    near = np.any([np.abs(score - limit) <= TOLERANCE for limit in limits], axis=0)
-    return Expected(outputs, near, (np.abs(peaks - level) <= TOLERANCE) | near | (min_area > 1))
+    bound = TOLERANCE * rounding(model)
+    near = np.any([np.abs(score - limit) <= bound for limit in limits], axis=0)
+    return Expected(outputs, near, (np.abs(peaks - level) <= bound) | near | (min_area > 1), bound)
 
 
 def _compare(what, output, value, expected, rows, pictures, worst):
@@ -168,12 +175,12 @@ def _compare(what, output, value, expected, rows, pictures, worst):
         fits = np.shape(overlays) == wanted.shape and np.abs(overlays - wanted).max() <= OVERLAY_TOLERANCE
     elif output == "regions":
         told, wanted = value[:, 0, 5], expected.outputs["regions"][rows]
-        fits = value.shape == (len(rows), MOST, 6) and (np.abs(told - wanted) <= TOLERANCE)[~expected.open[rows]].all()
+        fits = value.shape == (len(rows), MOST, 6) and (np.abs(told - wanted) <= expected.tolerance)[~expected.open[rows]].all()
     elif value.shape != expected.outputs[output][rows].shape:
         fits = False
     elif value.dtype == np.float32:
         difference = float(np.abs(value - expected.outputs[output][rows]).max())
-        fits = difference <= TOLERANCE  # NaN is not
+        fits = difference <= expected.tolerance  # NaN is not
         worst[output] = max(worst.get(output, 0.0), difference)
     else:
         fits = (value == expected.outputs[output][rows])[~expected.near[rows]].all()

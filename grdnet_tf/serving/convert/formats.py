@@ -19,7 +19,8 @@ def to_onnx(folder, model, thresholds, precision, pictures, told=None, inside=Fa
     """
     path = os.path.join(folder, ONNX)
     limits = [limit for either in (False, True) for limit in Limits.of(thresholds, either)]
-    told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures), limits, told)
+    told = onnx.write(folder, path, precision, calibration_pictures(model, precision, pictures), limits, told,
+                      selftest.rounding(model))
     runtime = onnx.Runtime(path)
     gate = judged(folder, lambda images: runtime.run(images)["score"], model, Limits.of(thresholds, inside), precision,
                   pictures)

@@ -31,13 +31,13 @@ def require() -> None:
                          "pip install '.[onnx]'")
 
 
-def write(saved_model: str, path: str, precision="fp32", pictures=None, limits=(), told=None) -> dict:
+def write(saved_model: str, path: str, precision="fp32", pictures=None, limits=(), told=None, rounding=1) -> dict:
     """Write `saved_model` as ONNX to `path`; the fp32 form is compared with the SavedModel first.
 
     Args:
       precision: "fp32"; "fp16" or "int8": the networks in it, what makes the score of the map in float32.
       pictures: (N, H, W, C) float32 good pictures that int8 is calibrated on.
-      limits: of the decisions, see `parity`.
+      limits, rounding: see `parity`.
       told: plain data that the file says of itself, under `METADATA`.
 
     Returns: {"largest_difference": {"score": of the fp32 form, "anomaly_map": ...}, "opset": ..., "precision": ...}.
@@ -46,7 +46,7 @@ def write(saved_model: str, path: str, precision="fp32", pictures=None, limits=(
     import onnx
 
     model = convert(saved_model)
-    report = {"largest_difference": parity(saved_model, model, limits), "opset": OPSET, "precision": precision}
+    report = {"largest_difference": parity(saved_model, model, limits, rounding), "opset": OPSET, "precision": precision}
     with stopping(f"ONNX: cannot be made {precision}"):
         if precision == "fp16":
             model = onnx_precision.half(model)
@@ -132,12 +132,14 @@ class Runtime:
             return dict(zip(self.outputs, self.session.run(self.outputs, {"images": images})))
 
 
-def parity(saved_model: str, model, limits=()) -> dict:
-    """The largest difference of score and map between `model` and the SavedModel. ExportStopped above TOLERANCE.
+def parity(saved_model: str, model, limits=(), rounding=1) -> dict:
+    """The largest difference of score and map between `model` and the SavedModel. ExportStopped above TOLERANCE, times
+    the `rounding` of what the model sees with.
 
     Sound pictures and a broken one (NaN), in batches of different length. Decisions must be equal, but where the score
-    is within TOLERANCE of one of `limits`.
+    is within that of one of `limits`.
     """
+    tolerance = rounding * TOLERANCE
     runtime, worst = Runtime(model), {"score": 0.0, "anomaly_map": 0.0}
     height, width, channels = (d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:])
     images = selftest.test_pictures(height, width, channels)[0] / np.float32(255)
@@ -148,10 +150,10 @@ def parity(saved_model: str, model, limits=()) -> dict:
             expected, found = session.run(of_tensors(session.definitions), images=batch), runtime.run(batch)
             for name, largest in worst.items():
                 worst[name] = max(largest, float(np.abs(expected[name] - found[name]).max()))
-                if not worst[name] <= TOLERANCE:  # NaN is not
+                if not worst[name] <= tolerance:  # NaN is not
                     raise ExportStopped(f"ONNX: {name} differs by {worst[name]:.2g} from the SavedModel's, more than "
-                                        f"{TOLERANCE:g}")
-            clear = (np.abs(expected["score"][:, None] - np.array([np.inf, *limits])) > TOLERANCE).all(axis=1)
+                                        f"{tolerance:g}")
+            clear = (np.abs(expected["score"][:, None] - np.array([np.inf, *limits])) > tolerance).all(axis=1)
             for name in ("is_anomalous", "verdict"):
                 if (expected[name] != found[name])[clear].any():
                     raise ExportStopped(f"ONNX: {name} is not what the SavedModel gives")
