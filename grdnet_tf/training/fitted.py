@@ -30,13 +30,13 @@ def run(config, data, folder: str, go_on: bool) -> int:
     """
     keras.utils.set_random_seed(config.train.seed)
     started, used = time.monotonic(), time.process_time()
+    if go_on and os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
+        logger.info("%s: nothing is left to do", folder)
+        return 0
     features = build_features(config)
     check_memory(config, features)
     if not go_on:
         run_folder.create_run(folder, config, data.recorded)
-    elif os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
-        logger.info("%s: nothing is left to do", folder)
-        return 0
     batches = Batches(data.train, config, data.channels)
     try:
         arrays = fit(config, features, batches)

@@ -105,7 +105,8 @@ def test_no_objective_is_a_chain_of_additions():
         {name: tf.TensorSpec((), tf.float32) for name in TERMS}).graph
     operations = graph.get_operations()
     added = [op for op in operations if op.type == "AddV2"]
-    assert "Sum" in {op.type for op in operations} and not [op for op in added if any(part.op.type == "AddV2" for part in op.inputs)]
+    assert "Sum" in {op.type for op in operations}
+    assert not [op for op in added if any(part.op.type == "AddV2" for part in op.inputs)]
 
 
 @pytest.mark.parametrize("share, added", [(1, 58.8), (0.25, 14.7)])
