@@ -37,8 +37,30 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
     Raises: signals.Interrupted after a signal, with a checkpoint of the last step.
     """
     own = run_folder.worker_folder(folder, config)
+    features = None
     if config.features.fused:
-        fitted.check_memory(config, fitted.build_features(config))  # not after hours that weights or memory are missing
+        features = fitted.build_features(config)  # not after hours that its weights are missing, or memory
+        fitted.check_memory(config, features)
+    policy = keras.mixed_precision.global_policy()
+    try:
+        model, parts, steps = _all_steps(config, data, folder, own, go_on)
+    finally:
+        keras.mixed_precision.set_global_policy(policy)  # train.precision is that of the steps; who judges has float32
+    keeper, best = parts[-1], parts[-1].parts["best"]
+    if best.value is None:
+        raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is the best")
+    if config.features.fused:
+        fusing.complete(config, data, own, building.trained_model(config, run_folder.weights(own)), features)
+    write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))
+    if keeper.finished:
+        logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
+                    "train.early_stopping goes on", best.wait, config.train.monitor)
+    logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, best.value, best.epoch, own)
+    return 0
+
+
+def _all_steps(config, data, folder, own, go_on):
+    """(model, callbacks, steps an epoch) when no step is left."""
     strategy = building.set_up(config)
     with strategy.scope():
         model = building.build_model(config)
@@ -57,19 +79,7 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
         if go_on:
             take_up(model, config, data, parts, folder, own)
         train(model, config, data, stream, held_out, parts, steps)
-        keeper, best = parts[-1], parts[-1].parts["best"]
-        if best.value is None:
-            raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is "
-                                  "the best")
-    found = summary(model, config, data, parts, steps)
-    if config.features.fused:
-        fusing.complete(config, data, own, building.trained_model(config, run_folder.weights(own)))
-    write_json(os.path.join(own, run_folder.SUMMARY), found)
-    if keeper.finished:
-        logger.info("stopped early, after %d epochs without a better %s; --resume with more --epochs or another "
-                    "train.early_stopping goes on", best.wait, config.train.monitor)
-    logger.info("best %s %.5g at epoch %d; run folder: %s", config.train.monitor, best.value, best.epoch, own)
-    return 0
+    return model, parts, steps
 
 
 def take_up(model, config, data, parts, folder, own):

@@ -8,7 +8,6 @@ import os
 import time
 
 import numpy as np
-import tensorflow as tf
 
 from ..baselines.fused import Fused
 from ..data.records import evenly
@@ -16,41 +15,35 @@ from ..errors import InputError
 from ..storage import fingerprint, read_arrays, write_arrays
 from . import fitted, run_folder
 
-keras = tf.keras
 PICTURES = 10_000  # at most, to fit and to calibrate on: more change nothing any more
 CALIBRATED = ("of_grdnet", "of_padim")
 logger = logging.getLogger(__name__)
 
 
-def complete(config, data, folder: str, grdnet) -> None:
+def complete(config, data, folder: str, grdnet, features) -> None:
     """Write RUN/best/padim.npz, unless the right one stands there. `grdnet`: with the best weights of the run.
 
-    Raises: InputError as of `fitted`.
+    `features`: `fitted.build_features(config)`. Raises: InputError as of `fitted`.
     """
     path, made_for = os.path.join(folder, run_folder.PADIM), _made_for(config, folder)
-    started, policy = time.monotonic(), keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")  # of the backbone
+    made_for["backbone_sha256"], started = features.digest(), time.monotonic()
+    if os.path.isfile(path):
+        try:
+            arrays, state = read_arrays(path)
+            if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
+                return
+        except InputError as error:
+            logger.warning("%s; it is fitted again", error)
+    pictures = list(dict.fromkeys(evenly(data.train, PICTURES)))
     try:
-        features = fitted.build_features(config)
-        made_for["backbone_sha256"] = features.digest()
-        if os.path.isfile(path):
-            try:
-                arrays, state = read_arrays(path)
-                if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
-                    return
-            except InputError as error:
-                logger.warning("%s; it is fitted again", error)
-        pictures = list(dict.fromkeys(evenly(data.train, PICTURES)))
         arrays = fitted.fit(config, features, fitted.Batches(pictures, config, data.channels))
-        padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
-                                data.channels)
-        held_out = fitted.Batches(evenly(data.held_out, PICTURES), config, data.channels)
-        padim.set_scale(held_out)
-        Fused(grdnet, padim).calibrate(held_out)
     except InputError as error:
         raise InputError(f"{config.data.root}: {error}") from None
-    finally:
-        keras.mixed_precision.set_global_policy(policy)
+    padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
+                            data.channels)
+    held_out = fitted.Batches(evenly(data.held_out, PICTURES), config, data.channels)
+    padim.set_scale(held_out)
+    Fused(grdnet, padim).calibrate(held_out)
     write_arrays(path, padim.fitted.arrays(), {
         "method": "padim", "backbone": config.features.backbone, **made_for})
     logger.info("fitted PaDiM on %d pictures in %.1f s", len(pictures), time.monotonic() - started)
