@@ -207,7 +207,7 @@ def _cross_check(config: Config) -> Config:
     """What no section can judge by itself."""
     data, train = config.data, config.train
     _refuse_unread(config)
-    for key in ("weights", "enlarged"):
+    for key in ("weights", "enlarged", "wavelets"):
         value = getattr(config.features, key)
         if config.features.backbone == "scattering" and value != _default("features", key):
             raise InputError(f"features.{key} = {plain(value)} does not go with features.backbone: "

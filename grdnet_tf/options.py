@@ -199,6 +199,7 @@ class Features(Section):
         "wavelets, nothing trained or downloaded")
     weights: Optional[str] = option(
         None, "its file; `imagenet`: Keras downloads it (not for efficientnet_lite0); null: the installed package")
+    wavelets: StrictBool = option(False, "fixed wavelets, as of scattering, are seen too beside the network's activations")
     strides: Annotated[Tuple[one_of(4, 8, 16, 32), ...], Field(min_length=1)] = option(
         (8, 16), "of the activations; the smallest is the grid's")
     enlarged: choice("bilinear", "repeated") = option(
@@ -206,6 +207,7 @@ class Features(Section):
     smoothing: number(0.0, 1000.0) = option(4.0, "pixels, standard deviation of the Gaussian over the map; 0: none")
     ridge: number(1e-6) = option(0.01, "PaDiM: added to the variances; what a place has that never varies")
     channels: whole() = option(0, "PaDiM: kept of all, drawn by train.seed; 0: all")
+    groups: whole(1) = option(1, "PaDiM: into which the channels are drawn; no covariance between them is kept")
     neighbourhood: odd(1, 15) = option(3, "PatchCore: side of the square that a patch averages over")
     candidates: whole(2) = option(50000, "PatchCore: patches, drawn at random, that the bank is chosen of: bounds memory")
     coreset: number(0.0, 1.0) = option(0.1, "PatchCore: share of the candidates that is kept, the paper's 10 %")
@@ -273,17 +275,17 @@ class Train(Section):
 _FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image",
                 "max_skipped", "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
-_BOTH = ("backbone", "weights", "strides", "enlarged", "smoothing")
+_BOTH = ("backbone", "weights", "wavelets", "strides", "enlarged", "smoothing")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None,
-               "features": ("fused", "backbone")},  # this one waits for `fused` to be true again
+               "features": ("fused", "backbone", "wavelets", "groups")},  # which wait for `fused` to be true again
     "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},
     "draem": {"data": None, "noise": None, "validation": None,
               "network": ("widths", "segmenter_widths", "batch_norm", "score_pool"),
               "loss": ("ssim", "segmentation", "focal_gamma", "focal_alpha"), "train": None},
-    "padim": {"data": _FITTED_DATA, "features": (*_BOTH, "ridge", "channels"), "train": _FITTED_TRAIN},
+    "padim": {"data": _FITTED_DATA, "features": (*_BOTH, "ridge", "channels", "groups"), "train": _FITTED_TRAIN},
     "patchcore": {"data": _FITTED_DATA, "train": _FITTED_TRAIN,
                   "features": (*_BOTH, "neighbourhood", "candidates", "coreset", "projection", "neighbours")},
 }

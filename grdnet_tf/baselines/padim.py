@@ -4,6 +4,9 @@ At every position of the grid the features of good parts are taken for a Gaussia
 
     d^2 = (x - mean)' C^-1 (x - mean) = |(x - mean) L'^-1|^2,   C = covariance + ridge I = L L'
 
+The channels may be drawn into groups that are taken to vary independently: d^2 is the sum of theirs, and of g groups the
+matrices are a g-th of the size, and better known where there are fewer pictures than channels.
+
 The fit keeps sums, not features: its memory does not grow with the number of pictures. Where the region of interest of m
 pictures does not cover a position, its covariance is that of the n others, in which m pictures of the average position's
 spread P were seen too, C = (scatter + m P) / (n + m - 1) + ridge I: few pictures alone would have no spread in most
@@ -20,7 +23,7 @@ from .detector import FeatureDetector, enlarging, inside
 ROWS = 64  # positions whose covariances are inverted at once
 
 
-def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.ndarray]:
+def fit(features, batches, *, ridge=0.01, channels=0, groups=1, seed=0) -> Dict[str, np.ndarray]:
     """The arrays of `PaDiM` from one pass over `batches` {"image" (B, H, W, C), "roi" (B, H, W, 1)}.
 
     Positions of a picture outside its ROI do not count. A position that no ROI covers is not `known`.
@@ -29,24 +32,24 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
       features: `features.Features`.
       ridge: added to the covariance's diagonal, and all there is of it after one picture.
       channels: kept of the features', drawn by `seed`; 0: all.
+      groups: of equally many channels, drawn by `seed`; what would be over is not kept.
 
-    Raises: InputError where no ROI covers anything, or a feature is not finite.
+    Raises: InputError where no ROI covers anything, a feature is not finite, or there are fewer channels than groups.
     """
-    count = min(channels or features.channels, features.channels)
-    kept = np.sort(np.random.default_rng(seed).permutation(features.channels)[:count]).astype(np.int32)
+    kept = grouped(features.channels, channels, groups, seed)
     n = sums = products = shift = None
     pictures = 0
 
     @tf.function(reduce_retracing=True)
     def summed(images, roi, shift):
         x, seen = _positions(features(images), kept), inside(roi, features.strides[0])
-        seen = tf.transpose(tf.reshape(seen, (tf.shape(seen)[0], -1)))[..., None]  # (P, B, 1)
+        seen = tf.transpose(tf.reshape(seen, (tf.shape(seen)[0], -1)))[:, None, :, None]  # (P, 1, B, 1)
         x = (x - shift) * seen
-        return tf.reduce_sum(seen, axis=[1, 2]), tf.reduce_sum(x, axis=1), tf.matmul(x, x, transpose_a=True)
+        return tf.reduce_sum(seen, axis=[1, 2, 3]), tf.reduce_sum(x, axis=2), tf.matmul(x, x, transpose_a=True)
 
     for batch in batches:
         if shift is None:  # sums of squares far from 0 would cancel
-            shift = tf.reduce_mean(_positions(features(batch["image"]), kept), axis=[0, 1])
+            shift = tf.reduce_mean(_positions(features(batch["image"]), kept), axis=[0, 2])[:, None]  # (g, 1, c)
         pictures += len(batch["image"])
         found = [part.numpy() for part in summed(batch["image"], batch["roi"], shift)]
         if n is None:
@@ -59,18 +62,29 @@ def fit(features, batches, *, ridge=0.01, channels=0, seed=0) -> Dict[str, np.nd
         raise InputError("the region of interest covers nothing of any training picture")
     if not np.isfinite(products).all():
         raise InputError("a feature of the training pictures is not finite; the backbone's weights cannot be used")
-    mean = sums / np.maximum(n, 1)[:, None]
+    mean = sums / np.maximum(n, 1)[:, None, None]  # (P, g, c)
     parts = [np.s_[start:start + ROWS] for start in range(0, len(n), ROWS)]
     for part in parts:  # products become scatter
-        products[part] -= n[part, None, None] * mean[part, :, None] * mean[part, None]
+        products[part] -= n[part, None, None, None] * mean[part, :, :, None] * mean[part, :, None]
     average = products.sum(axis=0) / max(np.maximum(n - 1, 0).sum(), 1)
     whitening = np.empty(products.shape, np.float32)
     for part in parts:
-        missing = (pictures - n[part])[:, None, None]
-        covariance = (products[part] + missing * average) / max(pictures - 1, 1) + ridge * np.eye(count)
-        whitening[part] = np.linalg.inv(np.linalg.cholesky(covariance)).transpose(0, 2, 1)
-    return {"kept": kept, "mean": (mean + shift.numpy()).astype(np.float32), "whitening": whitening,
-            "known": (n > 0).reshape(grid).astype(np.float32), "scale": np.float32(np.sqrt(count))}
+        missing = (pictures - n[part])[:, None, None, None]
+        covariance = (products[part] + missing * average) / max(pictures - 1, 1) + ridge * np.eye(kept.shape[1])
+        whitening[part] = np.linalg.inv(np.linalg.cholesky(covariance)).transpose(0, 1, 3, 2)
+    found = {"kept": kept, "mean": (mean + shift.numpy()[:, 0]).astype(np.float32), "whitening": whitening}
+    if groups == 1:  # has no axis of its own, as before there were groups
+        found = {name: np.squeeze(array, 0 if name == "kept" else 1) for name, array in found.items()}
+    return {**found, "known": (n > 0).reshape(grid).astype(np.float32), "scale": np.float32(np.sqrt(kept.size))}
+
+
+def grouped(there: int, channels=0, groups=1, seed=0) -> np.ndarray:
+    """(groups, c) int32: which of the channels that are `there`, each once, of no more than `channels` (0: all)."""
+    each = min(channels or there, there) // groups
+    if not each:
+        raise InputError(f"features.groups = {groups}: more than the {min(channels or there, there)} channels")
+    drawn = np.random.default_rng(seed).permutation(there)[:groups * each]
+    return np.sort(drawn.reshape(groups, each)).astype(np.int32)
 
 
 class PaDiM(FeatureDetector):
@@ -91,9 +105,11 @@ class PaDiM(FeatureDetector):
         self.weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 1e-3)
 
     def distances(self, features):
-        x = _positions(features, None if self.fitted.kept.shape[0] == features.shape[-1] else self.fitted.kept)
-        x = tf.matmul(x - self.fitted.mean[:, None], self.fitted.whitening)  # (P, B, kept)
-        d = tf.sqrt(tf.reduce_sum(tf.square(x), axis=-1))
+        kept, whitening = self.fitted.kept, tf.convert_to_tensor(self.fitted.whitening)
+        if len(kept.shape) == 1:
+            kept, whitening = tf.convert_to_tensor(kept)[None], whitening[:, None]
+        x = _positions(features, kept) - tf.reshape(self.fitted.mean, (-1, kept.shape[0], 1, kept.shape[1]))
+        d = tf.sqrt(tf.reduce_sum(tf.square(tf.matmul(x, whitening)), axis=[1, 3]))  # (P, B), over groups and channels
         return tf.reshape(tf.transpose(d), (-1, *features.shape[1:3])) * self.fitted.known
 
     def enlarged(self, distances, size):
@@ -102,8 +118,9 @@ class PaDiM(FeatureDetector):
 
 
 def _positions(features, kept):
-    """(B, h, w, C) -> (h w, B, kept)."""
-    if kept is not None:
-        features = tf.gather(features, kept, axis=-1)
-    _, height, width, channels = features.shape
-    return tf.transpose(tf.reshape(features, (-1, height * width, channels)), (1, 0, 2))
+    """(B, h, w, C) -> (h w, g, B, c): of the channels those that are `kept`, (g, c)."""
+    groups, each = kept.shape
+    if groups > 1 or each < features.shape[-1]:
+        features = tf.gather(features, tf.reshape(kept, [-1]), axis=-1)
+    _, height, width, _ = features.shape
+    return tf.transpose(tf.reshape(features, (-1, height * width, groups, each)), (1, 2, 0, 3))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ..baselines import padim, patchcore
 from ..baselines.features import Features
 from ..baselines.scattering import Scattering
+from ..baselines.together import Together
 from ..console import Progress
 from ..data import pipeline
 from ..errors import InputError
@@ -82,28 +83,31 @@ def build_features(config):
     """
     f = config.features
     neighbourhood = f.neighbourhood if config.method == "patchcore" else 1
-    if f.backbone == "scattering":
-        return Scattering(int(config.data.channels), f.strides, neighbourhood)
-    return Features(f.backbone, f.strides, f.weights, neighbourhood, f.enlarged)
+    parts = []
+    if f.backbone != "scattering":
+        parts.append(Features(f.backbone, f.strides, f.weights, neighbourhood, f.enlarged))
+    if f.backbone == "scattering" or f.wavelets:
+        parts.append(Scattering(int(config.data.channels), f.strides, neighbourhood))
+    return Together(parts) if len(parts) > 1 else parts[0]
 
 
 def check_memory(config, features) -> None:
     """InputError where a fit of PaDiM with these features would need more memory than there is."""
     height, width = (side // features.strides[0] for side in config.data.image_size)
     numbers = min(config.features.channels or features.channels, features.channels)
-    wanted = memory.needed(config.data.image_size, features.strides[0], numbers)
+    wanted = memory.needed(config.data.image_size, features.strides[0], numbers, config.features.groups)
     if config.method != "patchcore" and not memory.enough(wanted):
         alone = ", and GRD-Net alone (features.fused: false) none" if config.features.fused else ""
         raise InputError(f"PaDiM would need {wanted / 2**20:,.0f} MB for {height} x {width} places of {numbers} numbers, of "
-                         f"{memory.physical() / 2**20:,.0f} MB: a larger first stride (features.strides: [16]) or fewer "
-                         f"features.channels need less{alone}")
+                         f"{memory.physical() / 2**20:,.0f} MB: a larger first stride (features.strides: [16]) fewer "
+                         f"features.channels or more features.groups need less{alone}")
 
 
 def fit(config, features, batches):
     """The arrays of the configuration's detector; of `features.fused` PaDiM's."""
     f, seed = config.features, config.train.seed
     if config.method != "patchcore":
-        return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, seed=seed)
+        return padim.fit(features, batches, ridge=f.ridge, channels=f.channels, groups=f.groups, seed=seed)
     return patchcore.fit(features, batches, share=f.coreset, candidates=f.candidates, projection=f.projection,
                          neighbours=f.neighbours, seed=seed, progress=Progress("vectors of the bank"))
 

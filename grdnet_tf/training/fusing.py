@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from .. import options
 from ..baselines.fused import Fused
 from ..data.records import evenly
 from ..errors import InputError
@@ -30,7 +31,7 @@ def complete(config, data, folder: str, grdnet, features) -> None:
     if os.path.isfile(path):
         try:
             arrays, state = read_arrays(path)
-            if made_for.items() <= state.items() and set(CALIBRATED) <= set(arrays):
+            if made_for.items() <= _of(state).items() and set(CALIBRATED) <= set(arrays):
                 return
         except InputError as error:
             logger.warning("%s; it is fitted again", error)
@@ -66,7 +67,7 @@ def load(config, grdnet, folder: str) -> Fused:
         how = ("made by an older version, in which the two judged together by another rule; train --resume makes it anew"
                if hasattr(padim.fitted, "level") else "damaged (not calibrated)")
         raise InputError(f"{path}: {how}")
-    if not _made_for(config, folder).items() <= state.items():
+    if not _made_for(config, folder).items() <= _of(state).items():
         raise InputError(f"{path}: made for other weights than the best ones now: the run goes on, or has stopped on "
                          "its way; train --resume completes it")
     return Fused(grdnet, padim)
@@ -75,3 +76,8 @@ def load(config, grdnet, folder: str) -> Fused:
 def _made_for(config, folder):
     weights = read_arrays(run_folder.weights(folder))[0]
     return {"weights_sha256": fingerprint(weights), "features": config.features.model_dump(mode="json")}
+
+
+def _of(state):
+    """`state` with the settings that its version did not have as by default: they changed nothing."""
+    return {**state, "features": {**options.Features().model_dump(mode="json"), **state.get("features", {})}}

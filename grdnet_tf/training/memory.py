@@ -4,9 +4,9 @@ import os
 NUMBERS = 250  # of a place at most, as far as it can be known before anything is made: wavelets of colour pictures
 
 
-def needed(image_size, stride, numbers=NUMBERS) -> int:
-    """Bytes: a matrix for each place of the grid, what is summed, its inverse and the copies on the way, 24 a number."""
-    return 24 * (image_size[0] // stride) * (image_size[1] // stride) * numbers ** 2
+def needed(image_size, stride, numbers=NUMBERS, groups=1) -> int:
+    """Bytes: matrices for each place of the grid, what is summed, its inverse and the copies on the way, 24 a number."""
+    return 24 * (image_size[0] // stride) * (image_size[1] // stride) * groups * (numbers // groups) ** 2
 
 
 def enough(number: int) -> bool:

@@ -198,7 +198,8 @@ def beside(config, data: Data):
         ("no pictures are held out", not data.held_out), ("station.tiles are set", config.station.tiles is not None),
         (f"data.image_size is not divisible by {max(strides)}", any(side % max(strides) for side in size)),
         ("PaDiM would need more memory than there is", not memory.enough(
-            memory.needed(size, min(strides), config.features.channels or memory.NUMBERS)))) if holds]
+            memory.needed(size, min(strides), config.features.channels or memory.NUMBERS, config.features.groups))))
+        if holds]
     logger.info("features.fused: %s", f"GRD-Net alone: {against[0]}" if against else "GRD-Net and PaDiM judge together")
     return alone(config) if against else configuration.replace(config, features__fused=True)
 

@@ -15,6 +15,15 @@ from grdnet_tf.errors import InputError
 RIDGE = 0.01
 
 
+class Squares(Means):
+    """The means, and their squares."""
+    channels = 6
+
+    def call(self, images):
+        means = super().call(images)
+        return tf.concat([means, tf.square(means)], axis=-1)
+
+
 class Broken(Means):
     def call(self, images):
         return super().call(images) / 0.0
@@ -58,6 +67,28 @@ def test_padim_keeps_channels_by_seed(pictures):
     covariance = np.cov(whole[:, 1, 1].T) + RIDGE * np.eye(2)
     expected = mahalanobis(whole[5, 1, 1], whole[:, 1, 1].mean(0), np.linalg.inv(covariance))
     assert model.distances(Means()(images)).numpy()[5, 1, 1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_groups_of_channels_vary_independently(pictures):
+    _, images = pictures
+    arrays = padim.fit(Squares(), batches(images), ridge=RIDGE, groups=2, seed=3)
+    kept = arrays["kept"]
+    assert kept.shape == (2, 3) and sorted(kept.ravel()) == list(range(6)) and kept.tolist() != [[0, 1, 2], [3, 4, 5]]
+    seen, squares = Squares()(images).numpy().astype(np.float64), 0
+    for group in kept:
+        good = seen[:, 2, 4][:, group]
+        squares += mahalanobis(seen[7, 2, 4][group], good.mean(0), np.linalg.inv(np.cov(good.T) + RIDGE * np.eye(3))) ** 2
+    model = padim.PaDiM(Squares(), (32, 48), 3, arrays)
+    assert model.distances(Squares()(images)).numpy()[7, 2, 4] == pytest.approx(np.sqrt(squares), rel=1e-3)
+
+
+def test_what_cannot_be_shared_among_groups_is_not_kept_and_nothing_to_share_is_refused(pictures):
+    _, images = pictures
+    for channels, groups, shape in ((0, 4, (4, 1)), (5, 2, (2, 2)), (0, 6, (6, 1))):
+        kept = padim.fit(Squares(), batches(images), channels=channels, groups=groups)["kept"]
+        assert kept.shape == shape and len(set(kept.ravel())) == kept.size
+    with pytest.raises(InputError, match="features.groups = 7: more than the 6 channels"):
+        padim.fit(Squares(), batches(images), groups=7)
 
 
 @pytest.mark.parametrize("count", [1, 5])

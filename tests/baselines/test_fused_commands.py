@@ -148,6 +148,17 @@ def test_one_that_an_older_version_made_is_told_and_made_anew(copy, capsys):
     assert set(read_arrays(padim(copy))[0]) == set(arrays)
 
 
+def test_one_that_does_not_know_the_newest_settings_was_made_with_their_defaults(copy):
+    arrays, state = read_arrays(padim(copy))
+    for name in ("groups", "wavelets"):
+        del state["features"][name]
+    write_arrays(padim(copy), arrays, state)
+    written = os.stat(padim(copy)).st_mtime_ns
+    assert type(load_run(copy).model).__name__ == "Fused"
+    os.remove(os.path.join(copy, "summary.json"))
+    assert train.main(["--run", copy, "--resume"]) == 0 and os.stat(padim(copy)).st_mtime_ns == written
+
+
 @pytest.mark.slow
 def test_another_run_begins_with_its_weights(run, small_demo, tmp_path):
     child = str(tmp_path / "child")
@@ -177,8 +188,9 @@ def test_settings_that_do_not_go_together_are_one_line(words, said, capsys):
 def test_the_shipped_configuration_is_that_of_cpu_and_sees_as_padim():
     fused, alone, padim = (configuration.load_config(name) for name in ("cpu-features", "cpu", "padim"))
     assert configuration.differences(fused, alone) == {
-        "features.backbone": ("efficientnet_lite0", "scattering"), "features.fused": (True, "auto")}
-    assert fused.features == padim.features.replace(fused=True)
+        "features.backbone": ("efficientnet_lite0", "scattering"), "features.fused": (True, "auto"),
+        "features.wavelets": (True, False), "features.groups": (2, 1)}
+    assert fused.features == padim.features.replace(fused=True, wavelets=True, groups=2)
 
 
 def test_tiles_and_other_sizes_are_refused(run, tmp_path, capsys):

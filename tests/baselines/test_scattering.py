@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from grdnet_tf.baselines import scattering
 from grdnet_tf.baselines.scattering import Scattering, wavelets
-from grdnet_tf.config import load_config, replace
+from grdnet_tf.config import load_config, plain, replace
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import fitted
 
@@ -118,12 +118,13 @@ def test_the_digest_is_of_what_it_depends_on(monkeypatch):
     assert one != Scattering(1, (8, 16)).digest()
 
 
-@pytest.mark.parametrize("key, value", [("weights", "lite0.pth"), ("enlarged", "repeated")])
+@pytest.mark.parametrize("key, value", [("weights", "lite0.pth"), ("enlarged", "repeated"), ("wavelets", True)])
 def test_what_only_a_trained_network_reads_is_refused(key, value):
     with pytest.raises(InputError) as caught:
         load_config("padim_scattering", [f"features.{key}={value}"])
-    assert f"features.{key} = {value} does not go with features.backbone: scattering" in str(caught.value)
-    assert str(caught.value).endswith({"weights": "set it to null", "enlarged": "set it to bilinear"}[key])
+    assert f"features.{key} = {plain(value)} does not go with features.backbone: scattering" in str(caught.value)
+    assert str(caught.value).endswith({"weights": "set it to null", "enlarged": "set it to bilinear",
+                                       "wavelets": "set it to false"}[key])
 
 
 def test_the_shipped_configuration_needs_no_package(monkeypatch):
