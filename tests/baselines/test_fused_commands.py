@@ -189,8 +189,8 @@ def test_the_shipped_configuration_is_that_of_cpu_and_sees_as_padim():
     fused, alone, padim = (configuration.load_config(name) for name in ("cpu-features", "cpu", "padim"))
     assert configuration.differences(fused, alone) == {
         "features.backbone": ("efficientnet_lite0", "scattering"), "features.fused": (True, "auto"),
-        "features.wavelets": (True, False), "features.groups": (2, 1)}
-    assert fused.features == padim.features.replace(fused=True, wavelets=True, groups=2)
+        "features.wavelets": (True, False), "features.groups": (3, 1)}
+    assert fused.features == padim.features.replace(fused=True)
 
 
 def test_tiles_and_other_sizes_are_refused(run, tmp_path, capsys):
