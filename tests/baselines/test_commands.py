@@ -14,8 +14,7 @@ from grdnet_tf.training import run_folder
 from grdnet_tf.training.building import load_run
 
 SMALL = ["--set", "data.image_size=[64,64]", "--set", "data.held_out=0.25"]
-FEW = {"padim": [],
-       "patchcore": ["--set", "features.candidates=300"]}
+FEW = {"padim": [], "patchcore": ["--set", "features.candidates=300"]}
 
 
 @pytest.fixture(scope="module", params=["padim", "patchcore"])
@@ -142,7 +141,7 @@ def test_settings_that_do_not_go_together_are_one_line_and_make_no_run(small_dem
 
 def test_the_method_stands_beside_the_sections_of_a_file(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("base: padim\nmethod: patchcore\nfeatures: {coreset: 0.5}\n", encoding="utf-8")
+    file.write_text("base: padim_scattering\nmethod: patchcore\nfeatures: {coreset: 0.5}\n", encoding="utf-8")
     config = configuration.load_config(str(file))
     assert (config.method, config.features.coreset, config.features.strides) == ("patchcore", 0.5, (8, 16))
     assert configuration.load_config().method == "grdnet"

@@ -10,7 +10,7 @@ from grdnet_tf.training import fitted
 
 @pytest.fixture(scope="module")
 def both():
-    config = configuration.load_config("padim", ["features.wavelets=true"])
+    config = configuration.load_config("padim")
     return fitted.build_features(configuration.replace(config, data__channels="1"))
 
 
