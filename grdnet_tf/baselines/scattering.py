@@ -122,11 +122,17 @@ def wavelets(sigma: float) -> np.ndarray:
 
 
 def _filtered(pictures, kernels):
-    """(even, odd), each (B, H, W, C ORIENTATIONS), of every channel by itself; borders go on as they end."""
-    channels = pictures.shape[-1]
+    """(even, odd), each (B, H, W, C ORIENTATIONS), of every channel by itself; borders go on as they end.
+
+    The channels go into the batch: one of a single channel takes half of the time of a depthwise convolution or less.
+    """
+    channels, both = pictures.shape[-1], kernels.shape[-1]
     padded = _edged(pictures, kernels.shape[0] // 2)
-    return [tf.nn.depthwise_conv2d(padded, np.tile(half, (1, 1, channels, 1)), (1, 1, 1, 1), "VALID")
-            for half in np.split(kernels, 2, axis=-1)]
+    single = tf.transpose(padded, (0, 3, 1, 2)) if channels > 1 else padded
+    found = tf.nn.conv2d(tf.reshape(single, (-1, *padded.shape[1:3], 1)), kernels, 1, "VALID")  # (B C, H, W, both)
+    height, width = found.shape[1:3]
+    found = tf.transpose(tf.reshape(found, (-1, channels, height, width, both)), (0, 2, 3, 1, 4))
+    return [tf.reshape(half, (-1, height, width, channels * both // 2)) for half in tf.split(found, 2, axis=-1)]
 
 
 def _edged(pictures, n):
