@@ -34,6 +34,7 @@ from grdnet_tf.storage import make_folder, read_json, write_json, write_text  # 
 from grdnet_tf.training import run_folder  # noqa: E402
 
 CONFIGS = {"grdnet": "paper", "ganomaly": "ganomaly", "draem": "draem", "padim": "padim", "patchcore": "patchcore"}
+NETWORK = ("features.wavelets=false", "features.groups=1")  # the paper's PaDiM sees with a network alone
 KEPT = (10, 35, 100, 200)  # epochs whose weights the runs of tables 1 to 4 keep
 
 
@@ -51,7 +52,7 @@ CPU = ("data.image_size=[128,128]", "train.steps_per_epoch=100", "train.batch_si
 SMALL = ("data.image_size=[64,64]", "train.steps_per_epoch=8", "train.batch_size=4", "validation.views=8",
          "train.image_every=0")
 SCALES = {
-    "paper": Scale(1.0, dict.fromkeys(CONFIGS, ()), dict(size=(256, 256))),
+    "paper": Scale(1.0, {**dict.fromkeys(CONFIGS, ()), "padim": NETWORK}, dict(size=(256, 256))),
     "hour": Scale(0.2, {
         "grdnet": (*CPU, "network.widths=[16,32,64]", "network.latent=64", "network.stem=0", "network.blocks=1",
                    "network.discriminator_widths=[8,16,32]", "network.discriminator_blocks=1",
@@ -60,7 +61,7 @@ SCALES = {
         "ganomaly": (*CPU, "network.widths=[32,64,128,256,512]"),
         "draem": (*CPU, "network.widths=[16,32,64,128,128]", "network.segmenter_widths=[8,16,32,64,64,64]",
                   "train.learning_rate=0.001"),
-        "padim": (), "patchcore": ()}, dict(size=(128, 128))),
+        "padim": NETWORK, "patchcore": ()}, dict(size=(128, 128))),
     "minutes": Scale(0.05, {
         "grdnet": (*SMALL, "network.widths=[8,16,32]", "network.latent=16", "network.stem=0", "network.blocks=1",
                    "network.discriminator_widths=[8,16,32]", "network.discriminator_blocks=1",
@@ -68,7 +69,7 @@ SCALES = {
         "ganomaly": (*SMALL, "network.widths=[8,16,32,64]", "network.latent=16"),
         "draem": (*SMALL, "network.widths=[8,16,32]", "network.segmenter_widths=[8,16,32]", "network.score_pool=5",
                   "train.learning_rate=0.002"),
-        "padim": ("data.image_size=[128,128]",),
+        "padim": ("data.image_size=[128,128]", *NETWORK),
         "patchcore": ("data.image_size=[128,128]", "features.candidates=2000")}, dict(size=(64, 64), train=60)),
 }
 
