@@ -92,14 +92,14 @@ def build_features(config):
 
 
 def check_memory(config, features) -> None:
-    """InputError where a fit of PaDiM with these features would need more memory than there is."""
+    """InputError where a fit of PaDiM with these features would need more memory than there is, or has too many groups."""
     height, width = (side // features.strides[0] for side in config.data.image_size)
-    numbers = min(config.features.channels or features.channels, features.channels)
+    numbers = padim.grouped(features.channels, config.features.channels, config.features.groups).size
     wanted = memory.needed(config.data.image_size, features.strides[0], numbers, config.features.groups)
     if config.method != "patchcore" and not memory.enough(wanted):
         alone = ", and GRD-Net alone (features.fused: false) none" if config.features.fused else ""
         raise InputError(f"PaDiM would need {wanted / 2**20:,.0f} MB for {height} x {width} places of {numbers} numbers, of "
-                         f"{memory.physical() / 2**20:,.0f} MB: a larger first stride (features.strides: [16]) fewer "
+                         f"{memory.physical() / 2**20:,.0f} MB: a larger first stride (features.strides: [16]), fewer "
                          f"features.channels or more features.groups need less{alone}")
 
 
