@@ -48,7 +48,8 @@ def by_steps(config, data, folder: str, go_on: bool) -> int:
         keras.mixed_precision.set_global_policy(policy)  # train.precision is that of the steps; who judges has float32
     keeper, best = parts[-1], parts[-1].parts["best"]
     if best.value is None:
-        raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is the best")
+        raise TrainingStopped(f"train.monitor = {config.train.monitor} was not a number after any epoch, so none is "
+                              "the best")
     if config.features.fused:
         fusing.complete(config, data, own, building.trained_model(config, run_folder.weights(own)), features)
     write_json(os.path.join(own, run_folder.SUMMARY), summary(model, config, data, parts, steps))

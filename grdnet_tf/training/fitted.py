@@ -92,7 +92,7 @@ def build_features(config):
 
 
 def check_memory(config, features) -> None:
-    """InputError where a fit of PaDiM with these features would need more memory than there is, or has too many groups."""
+    """InputError where PaDiM has more groups than these features have channels, or its fit would need too much memory."""
     height, width = (side // features.strides[0] for side in config.data.image_size)
     numbers = padim.grouped(features.channels, config.features.channels, config.features.groups).size
     wanted = memory.needed(config.data.image_size, features.strides[0], numbers, config.features.groups)
