@@ -108,6 +108,13 @@ def test_a_fit_that_memory_cannot_hold_is_refused_before_training_and_a_fitted_r
     assert not os.path.exists(folder) and type(load_run(run).model).__name__ == "Fused"
 
 
+def test_more_groups_than_channels_are_refused_before_training(small_demo, tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    words = ["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS, "--set", "features.groups=251"]
+    assert train.main(words) == 2
+    assert "features.groups = 251: more than the 250 channels" in one_line(capsys) and not os.path.exists(folder)
+
+
 def test_a_plain_run_becomes_a_fused_one_without_training_and_back(copy):
     assert train.main(["--run", copy, "--resume", "--set", "features.fused=false"]) == 0
     assert type(load_run(copy).model).__name__ == "GRDNet"
