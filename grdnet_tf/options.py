@@ -285,8 +285,9 @@ READ = {
     "draem": {"data": None, "noise": None, "validation": None,
               "network": ("widths", "segmenter_widths", "batch_norm", "score_pool"),
               "loss": ("ssim", "segmentation", "focal_gamma", "focal_alpha"), "train": None},
-    "padim": {"data": _FITTED_DATA, "features": (*_BOTH, "ridge", "channels", "groups"), "train": _FITTED_TRAIN},
-    "patchcore": {"data": _FITTED_DATA, "train": _FITTED_TRAIN,
+    "padim": {"data": _FITTED_DATA, "features": (*_BOTH, "ridge", "channels", "groups"), "train": _FITTED_TRAIN,
+              "validation": ("drawn",)},
+    "patchcore": {"data": _FITTED_DATA, "train": _FITTED_TRAIN, "validation": ("drawn",),
                   "features": (*_BOTH, "neighbourhood", "candidates", "coreset", "projection", "neighbours")},
 }
 for _sections in READ.values():

@@ -20,6 +20,12 @@ def test_a_key_that_the_method_does_not_read_is_an_error(method, key, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["padim", "patchcore"])
+def test_what_is_fitted_draws_defects_at_its_end_too(method):
+    assert load_config(method).validation.drawn == 16
+    assert load_config(method, ["validation.drawn=0"]).validation.drawn == 0
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_key_that_it_reads_is_one(method):
     config = load_config()

@@ -38,6 +38,14 @@ def test_a_run_says_what_it_holds(run):
     assert configuration.load_config(os.path.join(folder, "config.yaml")).method == method
 
 
+def test_a_run_says_how_many_defects_it_finds_that_were_drawn_on_held_out_pictures(run):
+    method, folder = run
+    with open(os.path.join(folder, "drawn.json"), encoding="utf-8") as stream:
+        found = json.load(stream)
+    assert found["pictures"] == 3 and found["drawings"] >= 16 * 3 and found["repaired"] is None
+    assert len(found["kinds"]) >= 4 and 0.5 < found["image_auroc"] <= 1
+
+
 def test_a_run_from_before_there_was_the_option_saw_with_repeated_strides(run, tmp_path):
     method, folder = run
     with open(os.path.join(folder, "config.yaml"), encoding="utf-8") as stream:
