@@ -60,6 +60,7 @@ class Data(Section):
     brightness: number(0.0, 0.9) = option(
         0.0, "the whole picture is made darker or lighter by up to this share: light that varies is no defect")
     contrast: number(0.0, 0.9) = option(0.0, "its contrast about its mean is lowered or raised by up to this share")
+    varied: Share = option(0.0, "share of the pictures with light, focus and noise a little other, as a camera brings them")
     on_bad_image: choice("error", "skip") = option("error", "what a file that cannot be used does")
     max_skipped: Share = option(0.05, "share of skipped pictures that stops the run")
     parallel_calls: whole() = option(0, "threads of the input pipeline; 0: tf.data decides")
@@ -205,6 +206,7 @@ class Features(Section):
     enlarged: choice("bilinear", "repeated") = option(
         "bilinear", "how activations of a larger stride come onto the grid of the smallest")
     smoothing: number(0.0, 1000.0) = option(4.0, "pixels, standard deviation of the Gaussian over the map; 0: none")
+    varied: whole(0, 100) = option(0, "copies of each good picture learnt besides, light, focus, noise and JPEG a little other")
     ridge: number(1e-6) = option(0.01, "PaDiM: added to the variances; what a place has that never varies")
     channels: whole() = option(0, "PaDiM: kept of all, drawn by train.seed; 0: all")
     groups: whole(1) = option(1, "PaDiM: into which the channels are drawn; no covariance between them is kept")
@@ -262,8 +264,7 @@ class Train(Section):
     early_stopping: whole() = option(0, "epochs without a better monitor that end the run; 0: off")
     checkpoint_steps: whole() = option(0, "a checkpoint every so many steps within an epoch; 0: at its end")
     seed: whole() = option(0, "of weights, order, augmentation, noise and the held-out part")
-    precision: choice("float32", "mixed_float16", "mixed_bfloat16") = option(
-        "float32", "of the networks; losses stay float32")
+    precision: choice("float32", "mixed_float16", "mixed_bfloat16") = option("float32", "the networks'; losses: float32")
     jit: choice("auto", "on", "off") = option("auto", "XLA; auto: on a GPU only, slower on a CPU")
     deterministic: StrictBool = option(False, "the same bits in every run, slower")
     strategy: choice("none", "mirrored", "multiworker") = option(
@@ -275,10 +276,10 @@ class Train(Section):
 _FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image",
                 "max_skipped", "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
-_BOTH = ("backbone", "weights", "wavelets", "strides", "enlarged", "smoothing")
+_BOTH = ("backbone", "weights", "wavelets", "strides", "enlarged", "smoothing", "varied")
 READ = {
     "grdnet": {"data": None, "noise": None, "validation": None, "network": None, "loss": None, "train": None,
-               "features": ("fused", "backbone", "wavelets", "groups")},  # which wait for `fused` to be true again
+               "features": ("fused", "backbone", "wavelets", "groups", "varied")},  # wait for `fused` to be true again
     "ganomaly": {"data": None, "noise": ("textures", "real"), "validation": None,
                  "network": ("widths", "latent", "batch_norm"),
                  "loss": ("adversarial", "contextual", "encoder", "encoder_norm"), "train": None},

@@ -1,6 +1,7 @@
 """Random rotation, flips and crop of picture and region of interest together (the paper: a turn in [-pi/2, pi/2]).
 
-And light: a gain and a contrast of the whole picture. What is drawn into it later, a shade too, is local, and stays so.
+And light: a gain and a contrast of the whole picture; light, focus and noise of a camera. What is drawn into it later, a
+shade too, is local, and stays so.
 """
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from typing import Optional, Tuple
 import tensorflow as tf
 
 from ..compat import KERAS_3
+from . import varying
 
-_STREAM, _LIGHT = 0xA061, 0xA062  # folded into the sample's seed, so that noise and augmentation share no numbers
+_STREAM, _LIGHT, _CAMERA, _GRAIN = 0xA061, 0xA062, 0xA063, 0xA064  # folded into the sample's seed, so that noise and augmentation share no numbers
 
 
 def augment(image, roi, seed, **options):
@@ -28,18 +30,20 @@ def augment(image, roi, seed, **options):
 
 def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool, flip_vertical: bool, border: str,
                   crop: Optional[Tuple[int, int]] = None, turned: float = 1.0, brightness: float = 0.0,
-                  contrast: float = 0.0):
+                  contrast: float = 0.0, varied: float = 0.0):
     """`augment` of a batch: (B, H, W, C), (B, H, W, 1) or None, (B, 2) -> the same. Each sample has its own seed.
 
     Only a share of `turned` is turned. The others keep every pixel as it is: a turn blurs a picture a little, and a
     network that sees none but blurred ones takes the grain of the pictures to be inspected for something new.
     `crop` (h, w) keeps a window of that size, at a whole-pixel place that is uniform in the turned and flipped picture.
-    Last, x -> gain (mean + factor (x - mean)), cut to [0, 1]: the gain from 1 +- `brightness`, the factor from 1 +-
-    `contrast`, the mean that of the picture.
+    Then x -> gain (mean + factor (x - mean)), cut to [0, 1]: the gain from 1 +- `brightness`, the factor from 1 +-
+    `contrast`, the mean that of the picture. Last, a share of `varied` is as `varying.varied` would have it, but neither
+    moved nor compressed.
     """
     if rotation or flip_horizontal or flip_vertical or crop:
         images, rois = _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned)
-    return (_lit(images, seeds, brightness, contrast) if brightness or contrast else images), rois
+    images = _lit(images, seeds, brightness, contrast) if brightness or contrast else images
+    return (_varied(images, seeds, varied) if varied else images), rois
 
 
 def _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned):
@@ -61,6 +65,26 @@ def _lit(images, seeds, brightness, contrast):
     gain, factor = (1.0 + drawn[:, None, None, i:i + 1] * far for i, far in enumerate((brightness, contrast)))
     mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
     return tf.clip_by_value(gain * (mean + factor * (images - mean)), 0.0, 1.0)
+
+
+def _varied(images, seeds, share):
+    """`varying.varied` of a batch, without its shift and its JPEG."""
+    fold = tf.random.experimental.stateless_fold_in
+    numbers, grain = tf.map_fn(lambda seed: (
+        tf.random.stateless_uniform([6], fold(seed, _CAMERA)),
+        tf.random.stateless_normal(tf.shape(images)[1:], fold(seed, _GRAIN))), seeds, (tf.float32, tf.float32))
+    chosen, gain, gamma, sharp, sigma, noise = tf.unstack(numbers[:, None, None, None], axis=-1)  # (B, 1, 1, 1) each
+    changed = tf.clip_by_value((1 + varying.GAIN * (2 * gain - 1)) * images, 0.0, 1.0)
+    changed **= 1 + varying.GAMMA * (2 * gamma - 1)
+    least, most = varying.FOCUS
+    beside = tf.exp(-0.5 / (least + (most - least) * sigma) ** 2)  # of 1 in the middle: a Gaussian of three pixels
+    beside = tf.where(sharp < 0.5, 0.0, beside / (1 + 2 * beside))
+    for axis in (1, 2):
+        padded = tf.pad(changed, [[0, 0], *([1, 1] if i == axis else [0, 0] for i in (1, 2)), [0, 0]], "SYMMETRIC")
+        before, after = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
+        changed += beside * (before + after - 2 * changed)
+    changed += varying.NOISE * noise * tf.reduce_max(images, (1, 2, 3), keepdims=True) * grain
+    return tf.where(chosen < share, tf.clip_by_value(changed, 0.0, 1.0), images)
 
 
 def _shifted(transforms, y, x):

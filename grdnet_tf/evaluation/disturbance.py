@@ -8,6 +8,7 @@ from typing import Callable, Dict, NamedTuple, Optional
 import cv2
 import numpy as np
 
+from ..data.varying import compressed
 from . import measure, metrics
 from .thresholds import Limits
 
@@ -52,12 +53,7 @@ def shifted(image, rng):
 
 
 def jpeg(quality):
-    def compressed(image, rng):
-        pixels = np.round(image[..., ::-1] * 255).astype(np.uint8)
-        file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        read = cv2.imdecode(file, cv2.IMREAD_GRAYSCALE if image.shape[2] == 1 else cv2.IMREAD_COLOR)
-        return read.reshape(image.shape)[..., ::-1].astype(np.float32) / 255
-    return compressed
+    return lambda image, rng: compressed(image, quality)
 
 
 AS_THEY_ARE = "as they are"

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 
+import numpy as np
 import tensorflow as tf
 
 from ..baselines import padim, patchcore
@@ -14,7 +15,7 @@ from ..baselines.features import Features
 from ..baselines.scattering import Scattering
 from ..baselines.together import Together
 from ..console import Progress
-from ..data import pipeline
+from ..data import pipeline, varying
 from ..errors import InputError
 from ..model.weights import network_arrays
 from ..storage import fingerprint, read_arrays, write_arrays, write_json
@@ -38,7 +39,7 @@ def run(config, data, folder: str, go_on: bool) -> int:
     check_memory(config, features)
     if not go_on:
         run_folder.create_run(folder, config, data.recorded)
-    batches = Batches(data.train, config, data.channels)
+    batches = Batches(data.train, config, data.channels, config.features.varied, data.depth)
     try:
         arrays = fit(config, features, batches)
     except InputError as error:
@@ -118,10 +119,15 @@ def detector(config, features, arrays, channels):
 
 
 class Batches:
-    """All pictures once, in order, with the progress shown; `seconds` is how long whoever asked for them took."""
+    """All pictures once, in order, with the progress shown; `seconds` is how long whoever asked for them took.
 
-    def __init__(self, records, config, channels):
+    Each batch is followed by `copies` of it, every picture of which is `varying.varied` by a seed of its own; `depth` is
+    the bits of the files.
+    """
+
+    def __init__(self, records, config, channels, copies=0, depth=8):
         self.records, self.size, self.seconds = records, config.train.batch_size, 0.0
+        self.copies, self.depth, self.seed = copies, depth, config.train.seed
         self.options = dict(image_size=config.data.image_size, channels=channels, batch_size=self.size,
                             parallel_calls=config.data.parallel_calls or None, white=config.data.white)
 
@@ -131,5 +137,12 @@ class Batches:
         progress, started = Progress("pictures"), time.monotonic()
         for number, batch in enumerate(pipeline.evaluation_dataset(self.records, **self.options)):
             yield batch
+            for copy in range(self.copies):
+                yield self._varied(batch, copy)
             progress(min((number + 1) * self.size, len(self.records)), len(self.records))
         self.seconds = time.monotonic() - started
+
+    def _varied(self, batch, copy):
+        images = [varying.varied(image, np.random.default_rng([self.seed, copy, index]), self.depth)
+                  for image, index in zip(batch["image"].numpy(), batch["index"].numpy())]
+        return dict(batch, image=tf.constant(np.stack(images)))

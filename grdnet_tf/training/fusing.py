@@ -37,7 +37,8 @@ def complete(config, data, folder: str, grdnet, features) -> None:
             logger.warning("%s; it is fitted again", error)
     pictures = list(dict.fromkeys(evenly(data.train, PICTURES)))
     try:
-        arrays = fitted.fit(config, features, fitted.Batches(pictures, config, data.channels))
+        arrays = fitted.fit(config, features, fitted.Batches(
+            pictures, config, data.channels, config.features.varied, data.depth))
     except InputError as error:
         raise InputError(f"{config.data.root}: {error}") from None
     padim = fitted.detector(config, features, {**arrays, **dict.fromkeys(CALIBRATED, np.zeros(2, np.float32))},
