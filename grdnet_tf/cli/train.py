@@ -187,26 +187,34 @@ def train(config, folder, resume) -> int:
     first = folder == run_folder.worker_folder(folder, config)
     told = os.path.isfile(os.path.join(folder, run_folder.DRAWN))  # by a run that was finished before
     if not status and first and not told and config.validation.drawn and data.held_out:
-        tell_drawn(config, data.held_out, folder)
+        tell_drawn(config, data, folder)
     return status
 
 
-def tell_drawn(config, records, folder):
-    """How well the finished run finds defects that no training noise knows: a line, and RUN/drawn.json."""
-    from ..evaluation import drawn
+def tell_drawn(config, data, folder):
+    """How well the finished run finds defects that no training noise knows, and how many good parts it would reject by
+    another camera: two lines, and RUN/drawn.json."""
+    from ..evaluation import disturbance, drawn
     from ..evaluation.predict import Predictor
     from ..training import building
 
     predictor = Predictor(building.load_run(folder).model, white=config.data.white)
-    found = drawn.check(predictor, records, config.validation.drawn, Progress("pictures drawn on"))
+    found = drawn.check(predictor, data.held_out, config.validation.drawn, Progress("pictures drawn on"))
+    rejected = disturbance.rejected_when_varied(predictor, data.held_out, data.depth)
+    write_json(os.path.join(folder, run_folder.DRAWN), {
+        **(found._asdict() if found else {}), "rejected_when_varied": rejected})
     if found is None:
         print("no defects that no training noise knows were drawn: the held-out pictures have 16 bit, or none would show",
               file=sys.stderr)
-        return
-    write_json(os.path.join(folder, run_folder.DRAWN), found._asdict())
-    logger.info("%s", drawn.words(found))
-    if found.image_auroc < drawn.POOR:
-        logger.warning("warning: a run that finds so few of these will miss real defects too; what helps on which product: "
+    else:
+        logger.info("%s", drawn.words(found))
+        if found.image_auroc < drawn.POOR:
+            logger.warning("warning: a run that finds so few of these will miss real defects too; what helps on which product: "
+                           "docs/your_product.md")
+    logger.info("were light, focus, noise or JPEG a little other, it would reject %.0f %% of the held-out good pictures",
+                100 * rejected)
+    if rejected > disturbance.MANY:
+        logger.warning("warning: lamp, camera and the files' compression must stay as they are; what makes a run steadier: "
                        "docs/your_product.md")
 
 

@@ -8,13 +8,15 @@ from typing import Callable, Dict, NamedTuple, Optional
 import cv2
 import numpy as np
 
-from ..data.varying import compressed
+from ..data.records import evenly
+from ..data.varying import compressed, varied
 from . import measure, metrics
 from .thresholds import Limits
 
 NOISE = 0.02       # standard deviation, of a range of 1
 SHIFT = 1 / 32     # of the shorter side, down and to the right
 BLUR = 1 / 256     # of the shorter side, the Gaussian's standard deviation
+SOME, MANY = 32, 0.25  # good pictures, for `rejected_when_varied`; the share of them that is warned of
 
 
 class Effect(NamedTuple):
@@ -95,6 +97,23 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
             scores.append(seen.score_roi if has_roi else seen.score)
         found.append(_effect(what, np.array(scores), np.array(labels), limits, found))
     return found
+
+
+def rejected_when_varied(predictor, records, depth=8) -> float:
+    """Of up to 32 of the good `records`: the share that scores higher than any of them does as it is, were it `varied`.
+
+    A default threshold, the highest score of a good picture, rejects about so many after a change of lamp or camera.
+    `depth`: bits of the files.
+    """
+    records = evenly(records, SOME)
+
+    def scores(change):
+        batches = disturbed(predictor.batches(records), change)
+        return np.array([seen.score_roi for seen in measure.scan(predictor.predict, batches, records, predictor.pool,
+                                                                 sees_roi=predictor.sees_roi)])
+
+    other = scores(lambda image, rng: varied(image, rng, depth))
+    return float(np.mean(other > scores(DISTURBANCES[AS_THEY_ARE]).max()))
 
 
 def _effect(what, scores, labels, limits, before):

@@ -93,3 +93,30 @@ def test_inside_a_roi_only_what_lies_there_counts():
     limits = {"image": {"value": 0.5}, "pixel": {"value": 0.5}, "image_roi": {"value": 0.22}}
     found = judged(values, [0, 1], limits, left, masks)
     assert found[AS_THEY_ARE][1:] == (None, None, 0.0, None) and found["brightness +20 %"].false_rejects == 1.0
+
+
+@pytest.mark.parametrize("score, least, most", [
+    (lambda images: images.max((1, 2, 3)), 0.4, 1.0), (lambda images: 0 * images.mean((1, 2, 3)), 0.0, 0.0),
+    (lambda images: np.round(images.mean((1, 2, 3)) - 0.01, 1), 0.0, 0.15)])  # a tenth of light changes hardly any
+def test_how_many_good_pictures_another_camera_would_have_rejected(score, least, most):
+    records = [Record(f"{i}.png", None, None, 0, "good") for i in range(50)]
+
+    def batches(chosen):
+        assert len(chosen) == disturbance.SOME
+        pictures = np.full((len(chosen), 16, 16, 1), 0.5, np.float32)
+        return [{"image": pictures, "roi": np.ones_like(pictures), "mask": 0 * pictures, "index": np.arange(len(chosen))}]
+
+    detector = SimpleNamespace(pool=None, sees_roi=False, batches=batches, predict=lambda images, roi=None: (
+        None, images, score(np.asarray(images))))
+    assert least <= disturbance.rejected_when_varied(detector, records) <= most
+
+
+def test_a_region_is_kept_when_pictures_are_varied():
+    """What lies outside is black or white; inside nothing ever changes."""
+    records = [Record(f"{i}.png", None, "r", 0, "good") for i in range(3)]
+    pictures, left = np.zeros((3, 8, 8, 1), np.float32), np.zeros((3, 8, 8, 1), np.float32)
+    pictures[:, :, 4:], left[:, :, :2] = 0.6, 1
+    batch = {"image": pictures, "roi": left, "mask": 0 * left, "index": np.arange(3)}
+    detector = SimpleNamespace(pool=1, sees_roi=False, batches=lambda _: [batch], predict=lambda images, roi=None: (
+        None, np.round(images, 1), images.max((1, 2, 3))))
+    assert disturbance.rejected_when_varied(detector, records) == 0

@@ -1,0 +1,62 @@
+"""What is fitted in one pass: which pictures it sees, and what it then takes for one of them."""
+import cv2
+import numpy as np
+import pytest
+
+from grdnet_tf import config as configuration
+from grdnet_tf.training import fitted, prepare
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """(configuration without copies, data) of a PaDiM on wavelets; 16 smooth grey pictures that differ by their light."""
+    root = tmp_path_factory.mktemp("smooth")
+    (root / "train" / "good").mkdir(parents=True)
+    y, x = np.mgrid[:64, :64]
+    part = 90 + 60 * np.exp(-((x - 30) ** 2 + (y - 34) ** 2) / 300) + 0.3 * x
+    for i in range(16):
+        cv2.imwrite(str(root / "train" / "good" / f"{i:02d}.png"), np.round((0.97 + 0.004 * i) * part).astype(np.uint8))
+    config = configuration.load_config("padim_scattering", [
+        f"data.root={root}", "data.image_size=[64,64]", "data.held_out=0.25", "train.batch_size=4", "features.varied=0"])
+    data = prepare.training_data(config)
+    return configuration.replace(config, data__channels=str(data.channels)), data
+
+
+def batches(scene, records, copies, **options):
+    return fitted.Batches(records, configuration.replace(scene[0], **options), scene[1].channels, copies, scene[1].depth)
+
+
+def test_copies_follow_their_batch_in_the_same_regions_and_are_the_seeds(scene):
+    records = scene[1].train
+    plain = list(batches(scene, records, 0))
+    seen = list(batches(scene, records, 2))
+    assert len(plain) == 3 and len(seen) == 9
+    for i, batch in enumerate(plain):
+        own, *copies = seen[3 * i:3 * i + 3]
+        np.testing.assert_array_equal(own["image"], batch["image"])
+        for copy in copies:
+            np.testing.assert_array_equal(copy["roi"], batch["roi"])
+            far = np.abs(copy["image"].numpy() - batch["image"].numpy()).mean(axis=(1, 2, 3))
+            assert 0 < far.min() and far.max() < 0.1 and copy["image"].dtype == batch["image"].dtype
+        assert (copies[0]["image"].numpy() != copies[1]["image"].numpy()).any()
+    again, other = list(batches(scene, records, 2)), list(batches(scene, records, 2, train__seed=1))
+    np.testing.assert_array_equal(again[1]["image"], seen[1]["image"])
+    assert (other[1]["image"].numpy() != seen[1]["image"].numpy()).any()
+
+
+def test_who_has_seen_a_camera_vary_takes_noise_for_less_of_a_defect(scene):
+    config, data = scene
+    features = fitted.build_features(config)
+    held_out = next(iter(batches(scene, data.held_out, 0)))
+    images = held_out["image"].numpy()
+    noisy = np.clip(images + np.random.default_rng(0).normal(0, 0.01, images.shape), 0, 1).astype(np.float32)
+    scores = []
+    for copies in (0, 1):
+        model = fitted.detector(config, features, fitted.fit(config, features, batches(scene, data.train, copies)),
+                                data.channels)
+        model.set_scale(batches(scene, data.held_out, 0))
+        scores.append([float(model(seen, roi=held_out["roi"]).score.numpy().max()) for seen in (images, noisy)])
+    (clean, alarming), (also_clean, calm) = scores
+    assert clean == pytest.approx(0.5, abs=0.01) and also_clean == pytest.approx(0.5, abs=0.01)
+    far, near = (score / (1 - score) for score in (alarming, calm))  # d^2, of the farthest held-out part
+    assert far > 4 * near > 4, scores
