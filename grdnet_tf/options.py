@@ -117,8 +117,8 @@ class Validation(Defects):
     """The fixed synthetic defects on the held-out pictures: on purpose another family than the training noise."""
     views: whole(1) = option(64, "disturbed pictures, at least: few held-out ones are shown several times")
     drawn: whole() = option(
-        0, "at the end of a run: defects of each kind that no training noise knows, drawn on held-out pictures, and how "
-           "well they are found (RUN/drawn.json); 0: none")
+        0, "at the end of a run: defects of each kind that no training noise knows, drawn on held-out pictures; how well they "
+           "are found, and how many good ones another camera would have rejected (RUN/drawn.json); 0: none")
     probability: Probability = 0.7
     threshold: Threshold = (0.4, 0.7)
     scales: Scales = (2, 4)

@@ -192,28 +192,32 @@ def train(config, folder, resume) -> int:
 
 
 def tell_drawn(config, data, folder):
-    """How well the finished run finds defects that no training noise knows, and how many good parts it would reject by
-    another camera: two lines, and RUN/drawn.json."""
+    """What is known of the finished run before there is a defective part, in RUN/drawn.json and in words.
+
+    How well it finds defects that no training noise knows, and how many good parts another camera would have rejected.
+    """
     from ..evaluation import disturbance, drawn
     from ..evaluation.predict import Predictor
     from ..training import building
 
     predictor = Predictor(building.load_run(folder).model, white=config.data.white)
-    found = drawn.check(predictor, data.held_out, config.validation.drawn, Progress("pictures drawn on"))
-    rejected = disturbance.rejected_when_varied(predictor, data.held_out, data.depth)
+    found, varied = drawn.check(predictor, data.held_out, config.validation.drawn, Progress("pictures drawn on")), None
+    if not config.station.tiles and not config.station.roi:  # judged otherwise than here, with another threshold
+        varied = disturbance.when_varied(predictor, data.held_out, data.depth)
     write_json(os.path.join(folder, run_folder.DRAWN), {
-        **(found._asdict() if found else {}), "rejected_when_varied": rejected})
+        **(found._asdict() if found else {}), "varied": varied and varied._asdict()})
     if found is None:
         print("no defects that no training noise knows were drawn: the held-out pictures have 16 bit, or none would show",
               file=sys.stderr)
     else:
         logger.info("%s", drawn.words(found))
-        if found.image_auroc < drawn.POOR:
-            logger.warning("warning: a run that finds so few of these will miss real defects too; what helps on which product: "
-                           "docs/your_product.md")
-    logger.info("were light, focus, noise or JPEG a little other, it would reject %.0f %% of the held-out good pictures",
-                100 * rejected)
-    if rejected > disturbance.MANY:
+    if varied:
+        logger.info("were light, focus, noise or JPEG a little other, it would reject %d of %d held-out good pictures",
+                    varied.rejected, varied.pictures)
+    if found and found.image_auroc < drawn.POOR:
+        logger.warning("warning: a run that finds so few of these will miss real defects too; what helps on which product: "
+                       "docs/your_product.md")
+    if varied and varied.many:
         logger.warning("warning: lamp, camera and the files' compression must stay as they are; what makes a run steadier: "
                        "docs/your_product.md")
 

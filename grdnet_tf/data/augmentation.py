@@ -13,7 +13,8 @@ import tensorflow as tf
 from ..compat import KERAS_3
 from . import varying
 
-_STREAM, _LIGHT, _CAMERA, _GRAIN = 0xA061, 0xA062, 0xA063, 0xA064  # folded into the sample's seed, so that noise and augmentation share no numbers
+# Folded into the sample's seed, so that noise and augmentation share no numbers.
+_STREAM, _LIGHT, _CAMERA, _GRAIN = 0xA061, 0xA062, 0xA063, 0xA064
 
 
 def augment(image, roi, seed, **options):
@@ -72,10 +73,12 @@ def _varied(images, seeds, share):
     fold = tf.random.experimental.stateless_fold_in
     numbers, grain = tf.map_fn(lambda seed: (
         tf.random.stateless_uniform([6], fold(seed, _CAMERA)),
-        tf.random.stateless_normal(tf.shape(images)[1:], fold(seed, _GRAIN))), seeds, (tf.float32, tf.float32))
+        tf.random.stateless_normal(tf.shape(images)[1:], fold(seed, _GRAIN))), seeds,
+        fn_output_signature=(tf.float32, tf.float32))
     chosen, gain, gamma, sharp, sigma, noise = tf.unstack(numbers[:, None, None, None], axis=-1)  # (B, 1, 1, 1) each
-    changed = tf.clip_by_value((1 + varying.GAIN * (2 * gain - 1)) * images, 0.0, 1.0)
-    changed **= 1 + varying.GAMMA * (2 * gamma - 1)
+    peak = tf.reduce_max(images, (1, 2, 3), keepdims=True)
+    changed = peak * tf.math.divide_no_nan(images, peak) ** (1 + varying.GAMMA * (2 * gamma - 1))
+    changed = tf.clip_by_value((1 + varying.GAIN * (2 * gain - 1)) * changed, 0.0, 1.0)
     least, most = varying.FOCUS
     beside = tf.exp(-0.5 / (least + (most - least) * sigma) ** 2)  # of 1 in the middle: a Gaussian of three pixels
     beside = tf.where(sharp < 0.5, 0.0, beside / (1 + 2 * beside))
@@ -83,7 +86,7 @@ def _varied(images, seeds, share):
         padded = tf.pad(changed, [[0, 0], *([1, 1] if i == axis else [0, 0] for i in (1, 2)), [0, 0]], "SYMMETRIC")
         before, after = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
         changed += beside * (before + after - 2 * changed)
-    changed += varying.NOISE * noise * tf.reduce_max(images, (1, 2, 3), keepdims=True) * grain
+    changed += varying.NOISE * noise * peak * grain
     return tf.where(chosen < share, tf.clip_by_value(changed, 0.0, 1.0), images)
 
 

@@ -6,7 +6,7 @@ them to a fraction of a grey value, and rejects every good part once a camera's 
 import cv2
 import numpy as np
 
-GAIN, GAMMA = 0.1, 0.05   # 1 +- so much
+GAIN, GAMMA = 0.1, 0.05   # 1 +- so much; the second of the picture's brightest value, which it keeps
 ASIDE = 1 / 200           # of the shorter side, in any direction
 FOCUS = (0.3, 0.5)        # pixels, the Gaussian's standard deviation; half of the pictures
 NOISE = 0.01              # standard deviation at most, of the picture's brightest value
@@ -16,7 +16,8 @@ QUALITY = (85, 98)        # of JPEG; half of the pictures, of 8 bit only
 def varied(image: np.ndarray, rng: np.random.Generator, depth=8) -> np.ndarray:
     """`image` (H, W, C) float32 in [0, 1] with changes drawn by `rng`; the same shape and range."""
     gain, gamma = 1 + GAIN * rng.uniform(-1, 1), 1 + GAMMA * rng.uniform(-1, 1)
-    changed = np.clip(gain * image, 0, 1) ** gamma
+    peak = float(image.max())
+    changed = np.clip(gain * peak * (image / (peak or 1)) ** gamma, 0, 1)
     far = round(ASIDE * min(image.shape[:2]))
     down, right = rng.integers(-far, far + 1, 2)
     changed = np.pad(changed, ((far, far), (far, far), (0, 0)), "edge")[far + down:, far + right:]
@@ -24,7 +25,7 @@ def varied(image: np.ndarray, rng: np.random.Generator, depth=8) -> np.ndarray:
     sharp, sigma = rng.random() < 0.5, rng.uniform(*FOCUS)
     if not sharp:
         changed = cv2.GaussianBlur(changed, (0, 0), sigma).reshape(image.shape)
-    noise = rng.uniform(0, NOISE) * image.max()
+    noise = rng.uniform(0, NOISE) * peak
     changed = np.clip(changed + noise * rng.standard_normal(image.shape), 0, 1).astype(np.float32)
     raw, quality = rng.random() < 0.5, int(rng.integers(QUALITY[0], QUALITY[1] + 1))
     return changed if raw or depth > 8 else compressed(changed, quality)

@@ -16,7 +16,8 @@ from .thresholds import Limits
 NOISE = 0.02       # standard deviation, of a range of 1
 SHIFT = 1 / 32     # of the shorter side, down and to the right
 BLUR = 1 / 256     # of the shorter side, the Gaussian's standard deviation
-SOME, MANY = 32, 0.25  # good pictures, for `rejected_when_varied`; the share of them that is warned of
+SOME = 32          # good pictures that are varied, at most
+FEW, MANY = 8, 0.25    # of fewer nothing is warned of; the share of them that is
 
 
 class Effect(NamedTuple):
@@ -99,21 +100,30 @@ def effects(predictor, records, thresholds, min_area=1, progress=lambda batches:
     return found
 
 
-def rejected_when_varied(predictor, records, depth=8) -> float:
-    """Of up to 32 of the good `records`: the share that scores higher than any of them does as it is, were it `varied`.
+class Varied(NamedTuple):
+    """Of `pictures` good ones, with light, focus, noise and JPEG a little other, so many would be `rejected`."""
+    pictures: int
+    rejected: int
 
-    A default threshold, the highest score of a good picture, rejects about so many after a change of lamp or camera.
-    `depth`: bits of the files.
+    @property
+    def many(self) -> bool:
+        return self.pictures >= FEW and self.rejected > MANY * self.pictures
+
+
+def when_varied(predictor, records, depth=8) -> Varied:
+    """How many of up to 32 of the good `records` would score above the highest of all as they are, were they `varied`.
+
+    That highest score is the default threshold. `depth`: bits of the files.
     """
-    records = evenly(records, SOME)
-
-    def scores(change):
-        batches = disturbed(predictor.batches(records), change)
-        return np.array([seen.score_roi for seen in measure.scan(predictor.predict, batches, records, predictor.pool,
+    def scores(chosen, change):
+        batches = disturbed(predictor.batches(chosen), change)
+        return np.array([seen.score_roi for seen in measure.scan(predictor.predict, batches, chosen, predictor.pool,
                                                                  sees_roi=predictor.sees_roi)])
 
-    other = scores(lambda image, rng: varied(image, rng, depth))
-    return float(np.mean(other > scores(DISTURBANCES[AS_THEY_ARE]).max()))
+    some = evenly(records, SOME)
+    highest = scores(records, DISTURBANCES[AS_THEY_ARE]).max()
+    other = scores(some, lambda image, rng: varied(image, rng, depth))
+    return Varied(len(other), int((other > highest).sum()))
 
 
 def _effect(what, scores, labels, limits, before):

@@ -119,10 +119,9 @@ def detector(config, features, arrays, channels):
 
 
 class Batches:
-    """All pictures once, in order, with the progress shown; `seconds` is how long whoever asked for them took.
+    """All pictures in order, with the progress shown; `seconds` is how long whoever asked for them took.
 
-    Each batch is followed by `copies` of it, every picture of which is `varying.varied` by a seed of its own; `depth` is
-    the bits of the files.
+    Once as they are, then `copies` times `varying.varied`, each picture by a seed of its own; `depth`: bits of the files.
     """
 
     def __init__(self, records, config, channels, copies=0, depth=8):
@@ -135,11 +134,12 @@ class Batches:
         if not self.records:
             return
         progress, started = Progress("pictures"), time.monotonic()
-        for number, batch in enumerate(pipeline.evaluation_dataset(self.records, **self.options)):
-            yield batch
-            for copy in range(self.copies):
-                yield self._varied(batch, copy)
-            progress(min((number + 1) * self.size, len(self.records)), len(self.records))
+        done, total = 0, (1 + self.copies) * len(self.records)
+        for copy in range(1 + self.copies):
+            for batch in pipeline.evaluation_dataset(self.records, **self.options):
+                yield self._varied(batch, copy) if copy else batch
+                done += len(batch["index"])
+                progress(done, total)
         self.seconds = time.monotonic() - started
 
     def _varied(self, batch, copy):

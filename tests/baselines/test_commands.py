@@ -44,6 +44,7 @@ def test_a_run_says_how_many_defects_it_finds_that_were_drawn_on_held_out_pictur
         found = json.load(stream)
     assert found["pictures"] == 3 and found["drawings"] >= 16 * 3 and found["repaired"] is None
     assert len(found["kinds"]) >= 4 and 0.5 < found["image_auroc"] <= 1
+    assert found["varied"]["pictures"] == 3 and 0 <= found["varied"]["rejected"] <= 3
 
 
 def test_a_run_from_before_there_was_the_option_saw_with_repeated_strides(run, tmp_path):

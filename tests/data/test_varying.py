@@ -9,6 +9,9 @@ from grdnet_tf.data.augmentation import augment_batch
 from grdnet_tf.data.varying import compressed, varied
 
 
+STILL = dict(rotation=0.0, flip_horizontal=False, flip_vertical=False, border="reflect")
+
+
 def scene(channels=3, size=(96, 128)):
     """Smooth, of 0.2 to 0.8, with a bright square."""
     y, x = np.mgrid[:size[0], :size[1]] / max(size)
@@ -37,8 +40,25 @@ def test_light_changes_by_a_tenth_at_most_and_noise_by_a_hundredth():
     flat = np.full((64, 64, 1), 0.5, np.float32)
     found = several(flat, 200, depth=16)
     means, noise = found.mean(axis=(1, 2, 3)), found.std(axis=(1, 2, 3))
-    assert 0.43 < means.min() < 0.47 and 0.53 < means.max() < 0.575  # 0.5 x 0.9 to 1.1, to the power of 0.95 to 1.05
+    assert 0.449 < means.min() < 0.46 and 0.54 < means.max() < 0.551
     assert noise.min() < 0.0005 and 0.004 < noise.max() < 0.0052  # of the brightest value, 0.5
+
+
+def test_dim_pictures_of_a_deep_camera_change_as_much_as_bright_ones():
+    """12 bit in files of 16: a gamma of the file's range would change them by a quarter."""
+    for value in (0.5, 0.0625, 0.002):
+        flat = np.full((32, 32, 1), value, np.float32)
+        trained = augment_batch(tf.constant(np.stack([flat] * 100)), None, tf.constant([[i, 4] for i in range(100)]),
+                                varied=1.0, **STILL)[0].numpy()
+        for found in (several(flat, 100, depth=16), trained):
+            means, noise = found.mean(axis=(1, 2, 3)) / value, found.std(axis=(1, 2, 3)) / value
+            assert 0.89 < means.min() < 0.92 and 1.08 < means.max() < 1.11 and 0.008 < noise.max() < 0.0105
+
+
+def test_a_black_picture_stays_black():
+    black = np.zeros((8, 8, 3), np.float32)
+    assert not several(black, 10, depth=16).any()
+    assert not augment_batch(tf.constant(black[None]), None, tf.constant([[1, 2]]), varied=1.0, **STILL)[0].numpy().any()
 
 
 def test_edges_move_by_half_a_hundredth_of_the_side():
@@ -66,7 +86,16 @@ def test_compressed_is_what_a_file_would_hold():
     assert 0 < np.abs(found - image).mean() < np.abs(compressed(image, 30) - image).mean()
 
 
-STILL = dict(rotation=0.0, flip_horizontal=False, flip_vertical=False, border="reflect")
+def test_gamma_bends_what_lies_between_black_and_the_brightest(monkeypatch):
+    for name, value in (("GAIN", 0.0), ("NOISE", 0.0), ("FOCUS", (0.01, 0.01)), ("ASIDE", 0.0)):
+        monkeypatch.setattr(varying, name, value)
+    ramp = np.linspace(0, 0.5, 64, dtype=np.float32).reshape(1, 64, 1).repeat(8, 0)
+    trained = augment_batch(tf.constant(np.stack([ramp] * 60)), None, tf.constant([[i, 4] for i in range(60)]),
+                            varied=1.0, **STILL)[0].numpy()
+    for found in (several(ramp, 60, depth=16), trained):
+        middle = found[:, 4, 32, 0] / ramp[4, 32, 0]  # 0.508 of the brightest: to the power of 0.95 to 1.05
+        assert 0.966 < middle.min() < 0.972 and 1.028 < middle.max() < 1.035
+        np.testing.assert_allclose(found[:, 4, [0, 63], 0], [[0, 0.5]] * 60, atol=1e-6)
 
 
 def test_in_training_a_share_is_varied_each_by_its_own_seed():
@@ -85,7 +114,7 @@ def test_in_training_light_and_noise_are_as_large_and_blur_keeps_the_mean():
     seeds = tf.constant([[i, 9] for i in range(200)])
     found = augment_batch(flat, None, seeds, varied=1.0, **STILL)[0].numpy()
     means, noise = found.mean(axis=(1, 2, 3)), found.std(axis=(1, 2, 3))
-    assert 0.43 < means.min() < 0.47 and 0.53 < means.max() < 0.575
+    assert 0.449 < means.min() < 0.46 and 0.54 < means.max() < 0.551
     assert noise.min() < 0.0005 and 0.004 < noise.max() < 0.0052
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from grdnet_tf.data.records import Record
+from grdnet_tf.data.records import Record, evenly
 from grdnet_tf.evaluation import disturbance
 from grdnet_tf.evaluation.disturbance import AS_THEY_ARE, DISTURBANCES
 
@@ -95,28 +95,41 @@ def test_inside_a_roi_only_what_lies_there_counts():
     assert found[AS_THEY_ARE][1:] == (None, None, 0.0, None) and found["brightness +20 %"].false_rejects == 1.0
 
 
-@pytest.mark.parametrize("score, least, most", [
-    (lambda images: images.max((1, 2, 3)), 0.4, 1.0), (lambda images: 0 * images.mean((1, 2, 3)), 0.0, 0.0),
-    (lambda images: np.round(images.mean((1, 2, 3)) - 0.01, 1), 0.0, 0.15)])  # a tenth of light changes hardly any
-def test_how_many_good_pictures_another_camera_would_have_rejected(score, least, most):
-    records = [Record(f"{i}.png", None, None, 0, "good") for i in range(50)]
-
+def varied(records, pictures, score, roi=None):
+    """`when_varied` of a detector that gives `pictures`, grey (n, 16, 16, 1), the `score`."""
     def batches(chosen):
-        assert len(chosen) == disturbance.SOME
-        pictures = np.full((len(chosen), 16, 16, 1), 0.5, np.float32)
-        return [{"image": pictures, "roi": np.ones_like(pictures), "mask": 0 * pictures, "index": np.arange(len(chosen))}]
+        at = np.array([records.index(record) for record in chosen])
+        return [{"image": pictures[at], "roi": np.ones_like(pictures[at]) if roi is None else roi[at],
+                 "mask": 0 * pictures[at], "index": np.arange(len(at))}]
 
-    detector = SimpleNamespace(pool=None, sees_roi=False, batches=batches, predict=lambda images, roi=None: (
-        None, images, score(np.asarray(images))))
-    assert least <= disturbance.rejected_when_varied(detector, records) <= most
+    return disturbance.when_varied(SimpleNamespace(
+        pool=None if roi is None else 1, sees_roi=False, batches=batches,
+        predict=lambda images, roi=None: (None, np.round(images, 1), score(np.asarray(images)))), records)
+
+
+GOOD = [Record(f"{i}.png", None, None, 0, "good") for i in range(50)]
+GREY = np.full((50, 16, 16, 1), 0.5, np.float32)
+
+
+@pytest.mark.parametrize("score, least, most, many", [
+    (lambda images: images.mean((1, 2, 3)), 8, 24, True), (lambda images: 0 * images.mean((1, 2, 3)), 0, 0, False),
+    (lambda images: np.round(images.mean((1, 2, 3)) - 0.01, 1), 0, 5, False)])  # a tenth of light changes hardly any
+def test_how_many_good_pictures_another_camera_would_have_rejected(score, least, most, many):
+    found = varied(GOOD, GREY, score)
+    assert found.pictures == disturbance.SOME and least <= found.rejected <= most and found.many == many
+
+
+def test_the_threshold_is_the_highest_of_all_good_pictures_and_few_of_them_warn_of_nothing():
+    one_bright, some = GREY.copy(), evenly(GOOD, disturbance.SOME)
+    one_bright[next(i for i, record in enumerate(GOOD) if record not in some)] = 0.9
+    assert varied(GOOD, one_bright, lambda images: images.mean((1, 2, 3))).rejected == 0
+    assert not disturbance.Varied(7, 7).many and disturbance.Varied(8, 3).many and not disturbance.Varied(8, 2).many
 
 
 def test_a_region_is_kept_when_pictures_are_varied():
-    """What lies outside is black or white; inside nothing ever changes."""
-    records = [Record(f"{i}.png", None, "r", 0, "good") for i in range(3)]
-    pictures, left = np.zeros((3, 8, 8, 1), np.float32), np.zeros((3, 8, 8, 1), np.float32)
-    pictures[:, :, 4:], left[:, :, :2] = 0.6, 1
-    batch = {"image": pictures, "roi": left, "mask": 0 * left, "index": np.arange(3)}
-    detector = SimpleNamespace(pool=1, sees_roi=False, batches=lambda _: [batch], predict=lambda images, roi=None: (
-        None, np.round(images, 1), images.max((1, 2, 3))))
-    assert disturbance.rejected_when_varied(detector, records) == 0
+    """Inside it nothing is seen, outside light, which is another one."""
+    records = [Record(f"{i}.png", None, "r", 0, "good") for i in range(9)]
+    pictures, left = np.zeros((9, 16, 16, 1), np.float32), np.zeros((9, 16, 16, 1), np.float32)
+    pictures[:, :, 8:], left[:, :, :4] = 0.6, 1
+    assert varied(records, pictures, lambda images: images.max((1, 2, 3)), left).rejected == 0
+    assert varied(records, pictures, lambda images: images.max((1, 2, 3)), 1 - left).rejected > 0
