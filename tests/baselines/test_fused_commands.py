@@ -89,6 +89,13 @@ def test_a_run_that_goes_on_is_fused_with_its_new_best_weights_and_another_ridge
     assert "made for other weights than the best ones now" in one_line(capsys)
 
 
+def test_copies_are_learnt_beside_grdnet_too(copy):
+    before = read_arrays(padim(copy))[0]["mean"]
+    assert train.main(["--run", copy, "--resume", "--set", "features.varied=1"]) == 0
+    arrays, state = read_arrays(padim(copy))
+    assert state["features"]["varied"] == 1 and np.abs(arrays["mean"] - before).max() > 0.01
+
+
 def test_the_hint_works_where_a_key_of_padim_was_changed_and_auto_is_no_answer_any_more(copy, capsys):
     assert train.main(["--run", copy, "--resume", "--set", "features.ridge=0.1"]) == 0
     assert train.main(["--run", copy, "--resume", "--set", "features.fused=false"]) == 0

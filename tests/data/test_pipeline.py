@@ -51,6 +51,15 @@ def test_no_augmentation_changes_no_bit(records):
             np.testing.assert_array_equal(roi, expected)
 
 
+def test_pictures_are_varied_where_they_are_asked_to_be(records):
+    plain, some, all_of_them = (
+        np.concatenate([batch["image"] for batch in batches(train(records, varied=share, **STILL), 12)])
+        for share in (0.0, 0.5, 1.0))
+    changed = (some != plain).any(axis=(1, 2, 3))
+    assert 4 <= changed.sum() <= 20 and (all_of_them != plain).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(some[changed], all_of_them[changed])  # a picture's numbers are its seed's
+
+
 @pytest.mark.parametrize("border, outside", [("constant", True), ("reflect", False)])
 def test_without_a_roi_only_a_black_border_is_left_out(records, border, outside):
     bare = [record._replace(roi=None) for record in records]

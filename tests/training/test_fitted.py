@@ -1,9 +1,13 @@
 """What is fitted in one pass: which pictures it sees, and what it then takes for one of them."""
+import os
+
 import cv2
 import numpy as np
 import pytest
 
 from grdnet_tf import config as configuration
+from grdnet_tf.cli import train
+from grdnet_tf.storage import read_arrays
 from grdnet_tf.training import fitted, prepare
 
 
@@ -44,6 +48,20 @@ def test_copies_follow_in_the_same_regions_each_picture_by_its_own_seed(scene):
     np.testing.assert_array_equal(joined, rejoined)
     other = list(batches(scene, records, 2, train__seed=1))
     assert (other[3]["image"].numpy() != seen[3]["image"].numpy()).any()
+
+
+def test_the_command_learns_the_copies_too(scene, tmp_path):
+    config, data = scene
+    folders = {}
+    for copies in (0, 1):
+        folders[copies] = str(tmp_path / str(copies))
+        assert train.main(["--config", "padim_scattering", "--data", config.data.root, "--run", folders[copies], "--set",
+                           "data.image_size=[64,64]", "--set", "data.held_out=0.25", "--set", "train.batch_size=4", "--set",
+                           f"features.varied={copies}", "--set", "validation.drawn=0"]) == 0
+    mean, plain = (read_arrays(os.path.join(folders[copies], "best", "weights.npz"))[0]["mean"] for copies in (1, 0))
+    expected = fitted.fit(config, fitted.build_features(config), batches(scene, data.train, 1))["mean"]
+    np.testing.assert_allclose(mean, expected, atol=1e-5)
+    assert np.abs(mean - plain).max() > 0.01
 
 
 def test_who_has_seen_a_camera_vary_takes_noise_for_less_of_a_defect(scene):
