@@ -175,5 +175,5 @@ def test_padim_judges_beside_grdnet_unless_regions_move_or_nothing_is_held_out(c
 
 
 def test_windows_need_not_be_divisible_by_what_padim_sees_of_whole_pictures():
-    assert beside([None] * 4, network__widths=(16, 32), network__segmenter_widths=(16, 32), data__image_size=(64, 64),
-                  data__crop=(36, 36)).fused is True
+    assert beside([None] * 4, network__widths=(16, 32), network__segmenter_widths=(16, 32), network__discriminator_widths=(8, 16),
+                  data__image_size=(64, 64), data__crop=(36, 36)).fused is True
