@@ -16,7 +16,7 @@ from .thresholds import Limits
 NOISE = 0.02       # standard deviation, of a range of 1
 SHIFT = 1 / 32     # of the shorter side, down and to the right
 BLUR = 1 / 256     # of the shorter side, the Gaussian's standard deviation
-SOME = 32          # good pictures that are varied, at most
+SOME, MOST = 32, 2000  # good pictures that are varied, at most; and of which the threshold is
 FEW, MANY = 8, 0.25    # of fewer nothing is warned of; the share of them that is
 
 
@@ -113,16 +113,15 @@ class Varied(NamedTuple):
 def when_varied(predictor, records, depth=8) -> Varied:
     """How many of up to 32 of the good `records` would score above the highest of all as they are, were they `varied`.
 
-    That highest score is the default threshold. `depth`: bits of the files.
+    That highest score, here of up to 2,000, is the default threshold. `depth`: bits of the files.
     """
     def scores(chosen, change):
         batches = disturbed(predictor.batches(chosen), change)
         return np.array([seen.score_roi for seen in measure.scan(predictor.predict, batches, chosen, predictor.pool,
                                                                  sees_roi=predictor.sees_roi)])
 
-    some = evenly(records, SOME)
-    highest = scores(records, DISTURBANCES[AS_THEY_ARE]).max()
-    other = scores(some, lambda image, rng: varied(image, rng, depth))
+    highest = scores(evenly(records, MOST), DISTURBANCES[AS_THEY_ARE]).max()
+    other = scores(evenly(records, SOME), lambda image, rng: varied(image, rng, depth))
     return Varied(len(other), int((other > highest).sum()))
 
 
