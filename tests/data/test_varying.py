@@ -8,7 +8,6 @@ from grdnet_tf.data import varying
 from grdnet_tf.data.augmentation import augment_batch
 from grdnet_tf.data.varying import compressed, varied
 
-
 STILL = dict(rotation=0.0, flip_horizontal=False, flip_vertical=False, border="reflect")
 
 
