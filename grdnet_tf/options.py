@@ -36,9 +36,11 @@ Shapes = Annotated[weights(*SHAPES), Field(description="its outline, name: weigh
 class Data(Section):
     """Which pictures, at what size, and how they are varied."""
     root: Optional[str] = option(None, "the data folder; `--data` sets it")
-    add_good: Tuple[str, ...] = option(
-        (), "further folders of good pictures to train on; each `--add-good` adds one")
+    add_good: Tuple[str, ...] = option((), "further folders of good pictures to train on; each `--add-good` adds one")
     add_repeat: whole(1, 1000) = option(1, "how often an added picture comes while each of the others comes once")
+    upright: Union[StrictBool, Literal["auto"]] = option(
+        False, "parts are turned to lie alike, as `grdnet align` does, and their pictures kept in RUN/upright, of no more pixels "
+        "than `image_size` has; auto: where they lie in all directions on plain ground")
     image_size: Tuple[Side, Side] = option((256, 256), "(H, W) that every picture is resized to")
     crop: Optional[Tuple[whole(1), whole(1)]] = option(None, "(h, w) of the windows trained on; null: whole pictures")
     channels: choice("auto", "1", "3") = option("auto", "auto: as the pictures are")
@@ -47,8 +49,7 @@ class Data(Section):
     held_out: number(0.0, 0.5) = option(0.1, "share of train/good kept for validation and the threshold")
     held_out_by: choice("picture", "part") = option(
         "picture", "part: pictures of one part, by their likeness, are held out together, or trained on together")
-    cache: choice("auto", "ram", "none") = option(
-        "auto", "where decoded pictures are kept; auto: in RAM if they fit into `cache_gb`")
+    cache: choice("auto", "ram", "none") = option("auto", "where decoded pictures are kept; auto: in RAM, within `cache_gb`")
     cache_gb: number() = option(4.0, "gigabytes that `cache: auto` may take")
     rotation: Angle = option(1.5707963, "augmentation turns by [-rotation, rotation] rad (paper, section 7.3)")
     turned: Share = option(1.0, "share of the pictures that are turned: a turn blurs a little")
@@ -57,8 +58,7 @@ class Data(Section):
     orientation: choice("any", "measured") = option(
         "any", "measured: of the turns and flips only what good pictures show by themselves")
     border: choice("reflect", "constant", "nearest", "wrap") = option("reflect", "what a turn brings in at the border")
-    brightness: number(0.0, 0.9) = option(
-        0.0, "the whole picture is made darker or lighter by up to this share: light that varies is no defect")
+    brightness: number(0.0, 0.9) = option(0.0, "the whole picture is darker or lighter by up to this share")
     contrast: number(0.0, 0.9) = option(0.0, "its contrast about its mean is lowered or raised by up to this share")
     varied: Share = option(0.0, "share of the pictures with light, focus, noise and JPEG a little other, as a camera's")
     on_bad_image: choice("error", "skip") = option("error", "what a file that cannot be used does")
@@ -273,7 +273,7 @@ class Train(Section):
 
 
 # What each method reads of the sections; None: all of it. Anything else that is not at its default is an error.
-_FITTED_DATA = ("root", "add_good", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image",
+_FITTED_DATA = ("root", "add_good", "upright", "image_size", "channels", "white", "held_out", "held_out_by", "on_bad_image",
                 "max_skipped", "parallel_calls")
 _FITTED_TRAIN = ("batch_size", "seed")
 _BOTH = ("backbone", "weights", "wavelets", "strides", "enlarged", "smoothing", "varied")

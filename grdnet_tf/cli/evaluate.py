@@ -5,11 +5,10 @@ import sys
 
 from ..console import aligned, ended, watched
 from ..data import aligning, following, selection
-from ..data.records import list_mvtec
 from ..errors import InputError
 from ..report import report
 from ..storage import absolute
-from ..training import good_pictures, recorded, run_folder
+from ..training import good_pictures, recorded, run_folder, upright
 from . import flags
 
 
@@ -80,12 +79,15 @@ def run(arguments) -> int:
     name = "evaluation" if arguments.epoch is None else f"evaluation-epoch-{arguments.epoch}"
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
-    root = arguments.data or config.data.root
-    upright = run_folder.upright(arguments.run, config.station)
-    if upright:
-        aligning.check(upright, list_mvtec(root, arguments.split), root)
+    root = shown = arguments.data or upright.measured_by_default(config.data.root, arguments.split)
+    align, lost = run_folder.upright(arguments.run, config.station), []
+    if align:
+        root, lost = upright.measured(arguments.run, align, shown, arguments.split)
+        if root != shown and arguments.roi not in ("auto", "none", os.path.join(arguments.run, config.station.roi or "")):
+            raise InputError(f"--roi {arguments.roi}: {shown} is turned upright, and its regions with it; another one goes "
+                             f"with a folder that grdnet align --like {align} made")
         if arguments.good:
-            aligning.check(upright, selection.good_folder(arguments.good), arguments.good)
+            aligning.check(align, selection.good_folder(arguments.good), arguments.good)
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     if settings.um_per_pixel and selection.resized_before(records):
         raise InputError(f"{root}: holds pictures that were resized, of which the scale is not known; --um-per-pixel goes "
@@ -106,13 +108,13 @@ def run(arguments) -> int:
     weights = fingerprint(network_arrays(model))
     thresholds = find_thresholds(arguments, predictor, sources, good, has_roi, weights, settings, plain)
     um = settings.um_per_pixel
-    if um and upright:
-        um /= aligning.read(upright).scale  # of the files as they came
+    if um and align:
+        um /= aligning.read(align).scale  # of the files as they came
     scale = predictor.um_per_pixel(records, um) if um else None
     batches = watched(predictor.batches(records), "pictures", len(records), lambda batch: len(batch["index"]))
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale, sees_roi=predictor.sees_roi)
-    result.report.update(run=os.path.abspath(arguments.run), data=absolute(root), split=arguments.split,
+    result.report.update(run=os.path.abspath(arguments.run), data=absolute(shown), split=arguments.split,
                          roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi),
                          station=station.settings(settings, arguments.run) if plain else None,
                          min_area=settings.min_area, epoch=arguments.epoch,
@@ -124,6 +126,9 @@ def run(arguments) -> int:
             batches, "disturbed pictures", len(records), lambda batch: len(batch["index"]))) if arguments.disturb else []
     result.report["disturbed"] = [one._asdict() for one in disturbed] or None
     seen_before(result.report, arguments, records)
+    if lost:
+        result.report["warnings"].append(f"in {len(lost)} pictures no whole part is found, so they are not measured, and grdnet "
+                                         f"predict calls none of them good; the first is {lost[0].image}")
     if result.report["part"] and following.lost(records):
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
                                          "drawn".format(len(following.lost(records)), len(records)))

@@ -11,7 +11,7 @@ from ..data import roi as rois
 from ..errors import InputError, TrainingStopped
 from ..storage import absolute as absolute_path
 from ..storage import write_json
-from ..training import origin, prepare, recorded, run_folder
+from ..training import origin, prepare, recorded, run_folder, upright
 from . import flags
 
 logger = logging.getLogger(__name__)
@@ -175,6 +175,8 @@ def train(config, folder, resume) -> int:
     if config.origin.parent and parent is None and not resume:
         print(f"warning: {config.origin.parent} does not say what it was trained on: some of that may be held out now",
               file=sys.stderr)
+    if not resume:
+        config = upright.decided(config, folder)
     data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
     config = prepare.beside(configuration.replace(config, data__channels=str(data.channels)), data)
     if not resume:

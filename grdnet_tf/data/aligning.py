@@ -73,6 +73,11 @@ class Alignment(NamedTuple):
         soft = warped((region > 0).astype(np.float32), matrix, self.size, self.scale, outside=0.0)
         return (soft >= min(0.5, max(soft.max() / 2, 1e-6))).astype(np.uint8)
 
+    def window(self, crop: Tuple[int, int]) -> Tuple[int, int]:
+        """(h, w) to train on, of about as many pixels as `crop` has, and no higher."""
+        height = min(self.size[0], MULTIPLE * max(1, crop[0] // MULTIPLE))
+        return height, min(self.size[1], MULTIPLE * max(1, round(crop[0] * crop[1] / height / MULTIPLE)))
+
     def back(self, values: np.ndarray, matrix: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
         """A map (h, w) float32 of an upright picture as the file of `shape` lies, at the map's scale, 0 outside."""
         stretch = np.array(values.shape[::-1]) / self.size[::-1]  # of the map by the upright picture, (x, y)
@@ -107,11 +112,12 @@ def find(picture: np.ndarray) -> Optional[Pose]:
     return Pose(middle, along, high - low, right - left)
 
 
-def learn(pictures: Sequence, read, side: int, progress=lambda pictures: pictures) -> Alignment:
+def learn(pictures: Sequence, read, side: int, most: Optional[int] = None, progress=lambda pictures: pictures) -> Alignment:
     """The alignment of good parts: canvas and scale for the largest, `side` pixels long; their mean, found in two passes.
 
     Args:
       pictures: what `read` takes, for the (h, w, C) of each.
+      most: pixels of the canvas: the sides are shorter where it would have more.
       progress: is given them once, and gives them back one by one.
 
     Raises: InputError where no part lies on plain ground in most pictures, or they are about as wide as long.
@@ -122,8 +128,9 @@ def learn(pictures: Sequence, read, side: int, progress=lambda pictures: picture
         raise InputError(f"in {len(pictures) - len(found)} of {len(pictures)} pictures no part longer than wide lies on "
                          "plain ground: there is nothing to turn upright")
     length, width = (MARGIN * max(getattr(pose, name) for _, pose in found) for name in ("length", "width"))
-    scale = side / length
-    size = MULTIPLE * -(-round(width * scale) // MULTIPLE), MULTIPLE * -(-side // MULTIPLE)
+    side = next((one for one in range(side, MULTIPLE, -MULTIPLE)
+                 if not most or np.prod(_canvas(length, width, one)) <= most), MULTIPLE)
+    size, scale = _canvas(length, width, side), side / length
     matrices = [_matrix(pose, 1, size, scale) for _, pose in found]
     template = _mean(warped(_grey(read(picture)), matrix, size, scale) for (picture, _), matrix in zip(found, matrices))
     alignment = Alignment(size, scale, template)
@@ -155,11 +162,12 @@ def covered(uprights: Iterable[np.ndarray]) -> Optional[np.ndarray]:
     return binary_fill_holes(closed[inner, inner]).astype(np.uint8)
 
 
-def write(path: str, alignment: Alignment) -> None:
-    """Write align.json, the template within it. InputError if it cannot be written."""
+def write(path: str, alignment: Alignment, source: Optional[str] = None) -> None:
+    """Write align.json, the template within it, and of which data folder it is. InputError if it cannot be written."""
     picture = base64.b64encode(cv2.imencode(".png", alignment.template)[1].tobytes()).decode()
     with writing(path):
-        write_text(path, json.dumps({"size": list(alignment.size), "scale": alignment.scale, "template": picture}) + "\n")
+        write_text(path, json.dumps({"size": list(alignment.size), "scale": alignment.scale, "template": picture,
+                                     **({"of": os.path.abspath(source)} if source else {})}) + "\n")
 
 
 def read(path: str) -> Alignment:
@@ -177,6 +185,12 @@ def read(path: str) -> Alignment:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, cv2.error):
         raise InputError(f"{path}: damaged; `grdnet align` writes it") from None
     return Alignment(size, scale, template)
+
+
+def source(root: str) -> Optional[str]:
+    """The data folder whose parts were turned into `root`; None where its align.json does not say."""
+    path = beside(root)
+    return json.loads(read_file(path)).get("of") if path and read(path) else None
 
 
 def beside(root: Optional[str]) -> Optional[str]:
@@ -218,8 +232,8 @@ def warning(records: Sequence) -> Optional[str]:
     double = np.array([[x * x - y * y, 2 * x * y] for x, y in (pose.along for pose in poses)])  # an axis has no sign
     if np.hypot(*double.mean(axis=0)) > ALIKE:
         return None
-    return ("the parts lie in all directions on plain ground, which a network learns badly: grdnet align DIR --out OUT "
-            "turns them upright, to train on OUT")
+    return ("the parts lie in all directions on plain ground, which a network learns badly: data.upright=auto turns "
+            "them upright, and so does grdnet align DIR --out OUT, to train on OUT")
 
 
 def warped(pixels, matrix, size, scale, outside=None):
@@ -249,6 +263,11 @@ def _shape(record):
 
 def _same(one, other):
     return one[:2] == other[:2] and np.array_equal(one.template, other.template)
+
+
+def _canvas(length, width, side):
+    """(H, W) for parts of that length and width in a file, the length `side` pixels."""
+    return MULTIPLE * -(-round(width * side / length) // MULTIPLE), MULTIPLE * -(-side // MULTIPLE)
 
 
 def _across(along):

@@ -214,11 +214,13 @@ def alone(config):
 def measured(config) -> list:
     """What stands in a run's configuration and in no file that it was made from, as section.key=value.
 
-    The folders of --add-good; what `oriented` found, if it was asked to; the discriminator's blocks, which older runs
-    do not name.
+    The folders of --add-good; whether its parts were turned, and their pictures' sizes then; what `oriented` found, if it
+    was asked to; the discriminator's blocks, which older runs do not name.
     """
     blocks = config.network.discriminator_blocks
-    found = [] if blocks is None else [f"network.discriminator_blocks={blocks}"]
+    turned = ("upright", "image_size", "crop") if config.data.upright else ("upright",)
+    found = [f"data.{name}={configuration.plain(getattr(config.data, name))}" for name in turned]
+    found += [] if blocks is None else [f"network.discriminator_blocks={blocks}"]
     found += [f"data.add_good={json.dumps(config.data.add_good)}"] if config.data.add_good else []
     if config.data.orientation != "measured":
         return found

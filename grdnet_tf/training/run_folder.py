@@ -28,6 +28,7 @@ from . import prepare, recorded
 CONFIG, BEST, CHECKPOINTS, SUMMARY = "config.yaml", os.path.join("best", "weights.npz"), "checkpoints", "summary.json"
 PADIM = os.path.join("best", "padim.npz")  # of features.fused
 ENVIRONMENT, LOCK, LEFTOVER, STATION, DRAWN = "environment.json", "lock", ".tmp", "station.yaml", "drawn.json"
+UPRIGHT = "upright"  # a data folder: the good pictures, turned, where data.upright asked for it
 
 
 def epoch_weights(folder: str, epoch: int) -> str:
@@ -73,6 +74,8 @@ def _only_begun(folder):
     """Whether all in the folder is what making a run leaves when it is cut off."""
     parts = {"": {ENVIRONMENT, LOCK, STATION, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
+        if at == folder and UPRIGHT in folders:
+            folders.remove(UPRIGHT)
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
             return False
@@ -271,6 +274,8 @@ def read_config(folder: str):
         before["network__discriminator_blocks"] = 1
     if "  enlarged:" not in text and (config.method in FITTED or config.features.fused):
         before["features__enlarged"] = "repeated"
+    if config.data.upright and not is_there(config.data.root) and os.path.isdir(os.path.join(folder, UPRIGHT)):
+        before["data__root"] = os.path.abspath(os.path.join(folder, UPRIGHT))  # the run was moved
     return configuration.replace(config, **before) if before else config
 
 
