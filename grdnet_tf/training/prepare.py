@@ -218,8 +218,8 @@ def measured(config) -> list:
     was asked to; the discriminator's blocks, which older runs do not name.
     """
     blocks = config.network.discriminator_blocks
-    turned = ("upright", "image_size", "crop") if config.data.upright else ("upright",)
-    found = [f"data.{name}={configuration.plain(getattr(config.data, name))}" for name in turned]
+    turned = ("root", "upright", "image_size", "crop") if config.data.upright else ("upright",)
+    found = [f"data.{name}={json.dumps(getattr(config.data, name))}" for name in turned]
     found += [] if blocks is None else [f"network.discriminator_blocks={blocks}"]
     found += [f"data.add_good={json.dumps(config.data.add_good)}"] if config.data.add_good else []
     if config.data.orientation != "measured":
