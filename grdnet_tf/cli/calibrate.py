@@ -4,11 +4,10 @@ import csv
 import os
 
 from ..console import ended
-from ..data import aligning, selection
 from ..errors import InputError
 from ..report import report
 from ..storage import read_json
-from ..training import good_pictures, run_folder
+from ..training import good_pictures, run_folder, upright
 from . import flags
 
 KEPT = ("The thresholds are kept in RUN/calibration.json, with those before them; evaluate, predict and export use them. "
@@ -47,9 +46,9 @@ def run(arguments) -> int:
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
     flags.at_least(arguments, batch=1)
-    if arguments.good and config.station.align:
-        aligning.check(run_folder.upright(arguments.run, config.station), selection.good_folder(arguments.good),
-                       arguments.good)
+    align = run_folder.upright(arguments.run, config.station)
+    if arguments.good and align:
+        arguments.good = upright.good(arguments.run, align, arguments.good)
     roi = run_folder.roi_choice(arguments.run, config.station)
     good = good_pictures.find(arguments.run, config, None, arguments.good, roi)
     if arguments.only:

@@ -5,6 +5,7 @@ import sys
 
 from ..console import aligned, ended, watched
 from ..data import aligning, following, selection
+from ..data.records import list_mvtec
 from ..errors import InputError
 from ..report import report
 from ..storage import absolute
@@ -87,7 +88,7 @@ def run(arguments) -> int:
             raise InputError(f"--roi {arguments.roi}: {shown} is turned upright, and its regions with it; another one goes "
                              f"with a folder that grdnet align --like {align} made")
         if arguments.good:
-            aligning.check(align, selection.good_folder(arguments.good), arguments.good)
+            arguments.good = upright.good(arguments.run, align, arguments.good)
     records = selection.test_records(root, arguments.split, config.data, arguments.roi)
     if settings.um_per_pixel and selection.resized_before(records):
         raise InputError(f"{root}: holds pictures that were resized, of which the scale is not known; --um-per-pixel goes "
@@ -220,6 +221,9 @@ def fitting_pictures(arguments, config, root, records):
     for method in asked:
         if method and method.startswith("best_f1:"):
             other = method.partition(":")[2]
+            align = run_folder.upright(arguments.run, config.station)
+            if align:
+                aligning.check(align, list_mvtec(other, "test"), other)
             chosen = selection.test_records(other, "test", config.data, arguments.roi)
             defective = sum(record.label for record in chosen)
             sources[method] = chosen, f"{len(chosen)} test images, {defective} of them defective, of {other}"

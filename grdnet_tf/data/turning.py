@@ -20,13 +20,14 @@ from .roi import read_roi
 
 
 def turn(splits: Dict[str, Sequence[Record]], alignment: aligning.Alignment, out: str, source: str,
-         watched: Callable = lambda records, what: records) -> List[Record]:
+         watched: Callable = lambda records, what: records, region=True) -> List[Record]:
     """Make the folder `out` of the records of each split; those in which no whole part is found are left out.
 
     Args:
       splits: {"train": records, "test": records} or some of it.
       source: the data folder that they are of.
       watched: is given the records of a split and what is done, and gives them back one by one.
+      region: whether OUT/roi.png is made of the good parts.
 
     Returns: the records left out. Raises: InputError where no part is found in any of a split, or nothing can be written.
     """
@@ -42,11 +43,11 @@ def turn(splits: Dict[str, Sequence[Record]], alignment: aligning.Alignment, out
                 raise InputError(f"{source}: no part is found in any of the {'good ' * (split == 'train')}pictures, the "
                                  f"first is {records[0].image}")
             lost += gone
-        if "train" in splits and not any(record.roi for records in splits.values() for record in records):
+        if region and "train" in splits and not any(record.roi for records in splits.values() for record in records):
             folder = os.path.join(fresh, "train", "good")
-            region = aligning.covered(read_picture(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
-            if region is not None:
-                _save(os.path.join(fresh, "roi.png"), region * 255)
+            covered = aligning.covered(read_picture(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
+            if covered is not None:
+                _save(os.path.join(fresh, "roi.png"), covered * 255)
         aligning.write(os.path.join(fresh, aligning.FILE), alignment, source)
         sync_tree(fresh)
         os.rename(fresh, out)

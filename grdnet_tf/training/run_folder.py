@@ -74,8 +74,8 @@ def _only_begun(folder):
     """Whether all in the folder is what making a run leaves when it is cut off."""
     parts = {"": {ENVIRONMENT, LOCK, STATION, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
-        if at == folder and UPRIGHT in folders:
-            folders.remove(UPRIGHT)
+        if at == folder:
+            folders[:] = [name for name in folders if name.partition("-")[0] != UPRIGHT]
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
             return False

@@ -1,7 +1,9 @@
 """Loose parts that a run turns upright by itself (`data.upright`): what it trains on, and what it is measured on.
 
-    DIR/train/good  ->  RUN/upright, a data folder like another, on which the run trains; RUN/align.json turns what comes
-    DIR/test        ->  RUN/upright-test, anew for each evaluation of pictures that lie as they came
+    DIR/train/good       ->  RUN/upright, a data folder like another, on which the run trains; RUN/align.json turns what comes
+    --add-good DIR       ->  RUN/upright-added-0, -1, ... of a run that goes on from one whose parts were turned
+    evaluate --data DIR  ->  RUN/upright-test, anew for each evaluation of pictures that lie as they came
+    --good DIR           ->  RUN/upright-good, the same for thresholds
 """
 import logging
 import os
@@ -10,7 +12,7 @@ from typing import List, NamedTuple, Optional
 
 from .. import config as configuration
 from ..console import watched
-from ..data import aligning, layout, shards, turning
+from ..data import aligning, layout, selection, shards, turning
 from ..data.files import read_picture
 from ..data.record import Record
 from ..data.records import evenly, has_split, inspect, is_there, list_mvtec
@@ -30,15 +32,17 @@ def decided(config, folder: str):
     d, root = config.data, config.data.root
     if not d.upright:
         return config
+    if aligning.beside(root):
+        return _with_added(config, folder) if d.upright is True else configuration.replace(config, data__upright=False)
     against = _against(config)
     if against is None and d.upright == "auto" and not config.station.align and not _loose(root):
         return configuration.replace(config, data__upright=False)
     if against is None:
         try:
-            return _turned(config, folder)
+            return _with_added(_turned(config, folder), folder)
         except _NoDirection as error:
             against = str(error)
-    if d.upright is True and not aligning.beside(root):
+    if d.upright is True:
         raise InputError(f"data.upright = true: {root}: {against}")
     return configuration.replace(config, data__upright=False)
 
@@ -47,8 +51,8 @@ class _NoDirection(InputError):
     """Too few parts are longer than wide."""
 
 
-class Measured(NamedTuple):
-    """The data folder that is measured on, whose parts lie upright, and the records of the pictures without any."""
+class Turned(NamedTuple):
+    """A data folder whose parts lie upright, and the records of the pictures in which none was found."""
     root: str
     lost: List[Record]
 
@@ -59,22 +63,42 @@ def measured_by_default(root: str, split: str) -> str:
     return source or root
 
 
-def measured(run: str, align: str, root: str, split: str) -> Measured:
-    """The parts of `root` as the run's align.json turns them, RUN/upright-test or -train, unless they lie upright already.
+def measured(run: str, align: str, root: str, split: str) -> Turned:
+    """The parts of `root` as the run's align.json turns them, in RUN/upright-test or -train, unless they lie so already.
 
     Raises: InputError where what is there was turned otherwise, or cannot be.
     """
-    if _against_folder(root) is None:
-        records = inspect(list_mvtec(root, split)).records
-        alignment = aligning.read(align)
+    return _alike(align, root, os.path.join(run, f"{run_folder.UPRIGHT}-{split}"), split, list_mvtec(root, split))
+
+
+def good(run: str, align: str, folder: str) -> str:
+    """The same of a folder of good pictures, as of `selection.good_folder`, in RUN/upright-good."""
+    return _alike(align, folder, os.path.join(run, f"{run_folder.UPRIGHT}-good"), "train",
+                  selection.good_folder(folder)).root
+
+
+def _alike(align, folder, out, split, records) -> Turned:
+    alignment = aligning.read(align)
+    if _against_folder(folder) is None:
+        records = inspect(records).records
         if read_picture(records[0].image).shape[:2] != alignment.size:
-            out = os.path.join(run, f"{run_folder.UPRIGHT}-{split}")
             shutil.rmtree(out, ignore_errors=True)
-            lost = turning.turn({split: records}, alignment, out, root, _watched)
-            logger.info("%s: turned upright, as the run's parts are, into %s", root, out)
-            return Measured(out, lost)
-    aligning.check(align, list_mvtec(root, split), root)
-    return Measured(root, [])
+            lost = turning.turn({split: records}, alignment, out, folder, _watched, region=False)
+            logger.info("%s: turned upright, as the run's parts are, into %s", folder, out)
+            return Turned(out, lost)
+    aligning.check(align, records, folder)
+    return Turned(folder, [])
+
+
+def _with_added(config, folder):
+    """`config` with the folders of --add-good turned as its data folder is."""
+    added, align = [], config.station.align or aligning.beside(config.data.root)
+    for number, more in enumerate(config.data.add_good):
+        out = os.path.join(os.path.abspath(folder), f"{run_folder.UPRIGHT}-added-{number}")
+        found = _alike(align, more, out, "train", selection.good_folder(more))
+        _tell_lost(found.lost, more)
+        added.append(found.root)
+    return configuration.replace(config, data__add_good=tuple(added)) if added else config
 
 
 def _turned(config, folder):
@@ -97,17 +121,22 @@ def _turned(config, folder):
     lost = turning.turn({"train": inspection.records}, alignment, out, root, _watched)
     logger.info("%s: the parts are turned to lie alike, %d x %d, in %s; pictures to be judged are turned as they are, but for "
                 "those that a server is sent", root, *alignment.size[::-1], out)
-    if lost:
-        logger.warning("warning: left out of the training are %d of %d pictures in which no part is found, the first is %s",
-                       len(lost), len(inspection.records), printable(lost[0].image))
+    _tell_lost(lost, root)
     return configuration.replace(config, data__upright=True, data__root=out, data__image_size=alignment.size,
                                  data__crop=d.crop and alignment.window(d.crop))
+
+
+def _tell_lost(lost, root):
+    if lost:
+        logger.warning("warning: %s: left out of the training are %d pictures in which no part is found, the first is %s",
+                       root, len(lost), printable(lost[0].image))
 
 
 def _against(config) -> Optional[str]:
     """Why the run cannot turn its pictures; None if it can."""
     against = [what for what, holds in (
-        ("folders are added to it (data.add_good): turn all of them by grdnet align", bool(config.data.add_good)),
+        ("folders are added to it (data.add_good): turn all of them by grdnet align",
+         config.data.add_good and not config.station.align),
         ("station.roi is drawn on pictures as they lie", config.station.roi and not config.station.align),
         ("station.follow looks for the part itself", config.station.follow), ("station.tiles are set", config.station.tiles),
         ("several workers train on it: turn it first, by grdnet align", config.train.strategy == "multiworker")) if holds]

@@ -105,13 +105,17 @@ def test_a_run_takes_the_alignment_of_its_data(upright, nails, tmp_path, capsys)
     assert aligning.read(os.path.join(folder, "align.json")).size == (32, 64)
 
 
-def test_thresholds_are_not_fitted_on_pictures_that_lie_as_they_came(run, nails, upright, tmp_path, capsys):
-    assert calibrate.main(["--run", run, "--good", os.path.join(nails, "test", "good")]) == 2
-    assert "180 x 160, but this run takes parts that lie upright, 64 x 32: grdnet align" in capsys.readouterr().err
-    more = str(tmp_path / "more")
-    like = os.path.join(upright, "align.json")
+def test_good_pictures_for_thresholds_may_lie_as_they_came(run, nails, upright, tmp_path, capsys):
+    kept = []
+    more, like = str(tmp_path / "more"), os.path.join(upright, "align.json")
     assert align.main([os.path.join(nails, "test", "good"), "--like", like, "--out", more, "--quiet"]) == 0
-    assert calibrate.main(["--run", run, "--good", more, "--only", "--quiet"]) == 0
+    for good in (os.path.join(nails, "test", "good"), more):
+        assert calibrate.main(["--run", run, "--good", good, "--only", "--quiet"]) == 0
+        with open(os.path.join(run, "calibration.json"), encoding="utf-8") as stream:
+            kept.append({name: entry["value"] for name, entry in json.load(stream)["thresholds"].items()})
+    assert kept[0] == kept[1] and len(kept[0]) >= 2
+    assert sorted(os.listdir(os.path.join(run, "upright-good", "train", "good"))) == ["0.png", "1.png", "2.png"]
+    fitted(run, upright)
 
 
 def test_what_was_turned_by_another_alignment_is_not_mixed_in(run, nails, upright, tmp_path, capsys):
@@ -122,8 +126,8 @@ def test_what_was_turned_by_another_alignment_is_not_mixed_in(run, nails, uprigh
     again = str(tmp_path / "again")
     assert align.main([nails, "--out", again, "--like", f"{upright}/align.json", "--quiet"]) == 0
     good = os.path.join(nails, "train", "good")
-    for words, told in ((["--data", other], "another align.json"), (["--data", upright, "--good", good], "180 x 160"),
-                        (["--data", upright, "--good", other], "another align.json")):
+    for words, told in ((["--data", other], "another align.json"), (["--data", upright, "--good", other], "another align.json"),
+                        (["--data", upright, "--thresholds", f"best_f1:{nails}"], "180 x 160")):
         assert evaluate.main(["--run", run, *words]) == 2
         assert told in capsys.readouterr().err
     kept = [f"station.align={upright}/align.json", "data.channels='3'"]

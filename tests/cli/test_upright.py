@@ -14,7 +14,7 @@ from grdnet_tf import config as configuration
 from grdnet_tf.cli import align, train
 from grdnet_tf.data import aligning
 from grdnet_tf.errors import InputError
-from grdnet_tf.training import run_folder, upright
+from grdnet_tf.training import prepare, run_folder, upright
 
 SMALL = ["data.image_size=[64,64]", "train.batch_size=4", "features.varied=0", "validation.drawn=0", "data.held_out=0.25"]
 
@@ -132,8 +132,9 @@ def test_where_they_cannot_be_turned_auto_goes_on_and_true_ends_with_one_line(sm
         with pytest.raises(InputError, match="data.upright = true: ") as error:
             upright.decided(configuration.replace(config, data__upright=True), str(tmp_path / "run"))
         assert told in str(error.value) and "\n" not in str(error.value)
-    already = configuration.replace(loose, data__root=turned, data__upright=True)
-    assert upright.decided(already, str(tmp_path / "run")) == configuration.replace(already, data__upright=False)
+    for asked, found in (("auto", False), (True, True)):  # of what grdnet align made nothing is left to do
+        already = configuration.replace(loose, data__root=turned, data__upright=asked)
+        assert upright.decided(already, str(tmp_path / "run")) == configuration.replace(already, data__upright=found)
     assert not os.path.exists(tmp_path / "run")
 
 
@@ -173,3 +174,23 @@ def test_a_damaged_good_picture_is_named(nails, tmp_path, capsys, caplog, on_bad
     assert status == (2 if on_bad_image == "error" else 0)
     if not status:
         assert len(os.listdir(os.path.join(folder, "upright", "train", "good"))) == 11
+
+
+def test_a_run_that_goes_on_with_a_new_lot_turns_it_alike(nails, tmp_path):
+    """`--from RUN --add-good DIR`, whose pictures are as they came."""
+    config = configuration.load_config("cpu", [f"data.root={nails}"])
+    parent = upright.decided(config, str(tmp_path / "parent"))
+    align_json = os.path.join(parent.data.root, "align.json")
+    more = os.path.join(nails, "test", "good")
+    child = configuration.replace(parent, data__add_good=(more,), station__align=align_json)
+    found = upright.decided(child, str(tmp_path / "child"))
+    added = os.path.join(str(tmp_path / "child"), "upright-added-0")
+    assert found == configuration.replace(child, data__add_good=(added,))
+    assert sorted(os.listdir(added)) == ["align.json", "train"]  # the region is the run's
+    assert cv2.imread(os.path.join(added, "train", "good", "1.png")).shape == (96, 320, 3)
+    assert prepare.training_data(found).train
+    run_folder.check_new(str(tmp_path / "child"))  # what was made before it began is no hindrance
+    assert upright.decided(found, str(tmp_path / "grandchild")) == found
+    other = configuration.replace(child, data__root=nails, data__add_good=())  # another lot in the place of the first
+    again = upright.decided(other, str(tmp_path / "other")).data
+    assert (again.root, again.image_size) == (os.path.join(str(tmp_path / "other"), "upright"), (96, 320))
