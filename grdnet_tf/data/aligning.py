@@ -20,7 +20,6 @@ from ..errors import InputError
 from ..storage import write_text, writing
 from . import foreground
 from .files import BadImage, read_picture
-from .records import evenly
 from .stored import Stored, exists, join, read_file
 
 FILE = "align.json"
@@ -31,8 +30,6 @@ SHORTEST = 0.75   # of the largest part that was seen: less is a part that the p
 LONGEST = 1.3     # a part's length by its width at least: a round one has no direction
 FEWEST = 0.8      # of the pictures in which a part must be found
 INSIDE = 0.5      # of the good parts that cover a pixel of the region
-ALIKE = 0.8       # the mean of the axes' unit vectors, of double angle: shorter, and they lie in all directions
-LOOKED_AT, FEW, LOOKED_CLOSELY = 24, 8, 512  # for the warning: pictures, parts that it takes, pixels of their longer side
 CLOSED = 0.08     # of the shorter side: gaps in the region that are closed
 
 
@@ -223,34 +220,12 @@ def check(path: str, records: Sequence, root: Optional[str] = None) -> None:
                          "does so by itself")
 
 
-def warning(records: Sequence) -> Optional[str]:
-    """What to say of good pictures whose parts lie in all directions, which networks learn badly; None of others."""
-    some = evenly(records, LOOKED_AT)
-    poses = [pose for pose in (find(_small(read_picture(record.image))) for record in some) if pose is not None]
-    if len(poses) < max(FEW, FEWEST * len(some)):
-        return None
-    double = np.array([[x * x - y * y, 2 * x * y] for x, y in (pose.along for pose in poses)])  # an axis has no sign
-    if np.hypot(*double.mean(axis=0)) > ALIKE:
-        return None
-    return ("the parts lie in all directions on plain ground, which a network learns badly: data.upright=auto turns "
-            "them upright, and so does grdnet align DIR --out OUT, to train on OUT")
-
-
 def warped(pixels, matrix, size, scale, outside=None):
     """`pixels` (h, w[, C]) where `matrix` takes them; reduced ones are smoothed first, or a fine texture would alias."""
     if scale < 1:
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / scale)
     border = {"borderMode": cv2.BORDER_REPLICATE} if outside is None else {"borderValue": outside}
     return cv2.warpAffine(pixels, matrix, tuple(size[::-1]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **border)
-
-
-def _small(picture):
-    """Reduced to LOOKED_CLOSELY pixels, if it is larger: an axis needs no more."""
-    share = LOOKED_CLOSELY / max(picture.shape[:2])
-    if share >= 1:
-        return picture
-    size = [max(1, round(side * share)) for side in picture.shape[1::-1]]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
 
 
 def _shape(record):

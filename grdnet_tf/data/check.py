@@ -10,7 +10,7 @@ import numpy as np
 from skimage.measure import label
 
 from ..errors import InputError
-from . import aligning, shards
+from . import lying, shards
 from .files import read_picture, read_region
 from .holding_out import parts_shown
 from .records import duplicates, has_split, inspect, is_there, list_mvtec
@@ -134,9 +134,9 @@ def _parts(train, image_size):
 def _compare(splits, errors, warnings):
     """What one split lets expect of the other."""
     train, test = splits.get("train", []), splits.get("test", [])
-    turned = aligning.warning(train)
-    if turned:
-        warnings.append(turned)
+    loose = lying.warning(train)
+    if loose:
+        warnings.append(loose)
     if train and test:
         if read_picture(train[0].image).shape[2] < read_picture(test[0].image).shape[2]:
             errors.append(f"{test[0].image}: a colour picture, but those to train on are grey: no evaluation takes it")

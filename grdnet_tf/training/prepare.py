@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Sequence
 import numpy as np
 
 from .. import config as configuration
-from ..data import aligning, orientation, selection
+from ..data import aligning, lying, orientation, selection
 from ..data.holding_out import MOST, hold_out, parts_shown, whole_parts
 from ..data.records import Record, duplicates, evenly, has_split, inspect, list_mvtec
 from ..errors import InputError
@@ -54,7 +54,7 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
         raise InputError(f"data.channels = 1, but the pictures in {root} are colour")
     _warn_of_duplicates(root, inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
-    turned = aligning.warning(inspection.records) if recorded is None else None
+    turned = lying.warning(inspection.records) if recorded is None else None
     if turned:
         logger.warning("warning: %s: %s", root, turned)
     defects = []

@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Optional
 
 from .. import config as configuration
 from ..console import watched
-from ..data import aligning, layout, selection, shards, turning
+from ..data import aligning, layout, lying, selection, shards, turning
 from ..data.files import read_picture
 from ..data.record import Record
 from ..data.records import evenly, has_split, inspect, is_there, list_mvtec
@@ -155,9 +155,9 @@ def _loose(root) -> bool:
     """Whether the good parts lie in all directions on plain ground. Files that cannot be read are judged by others."""
     if not layout.find_train(root):
         return False
-    some = evenly(list_mvtec(root, "train"), aligning.LOOKED_AT)
+    some = evenly(list_mvtec(root, "train"), lying.LOOKED_AT)
     try:
-        return aligning.warning(inspect(some, "skip", 1.0).records) is not None
+        return lying.in_all_directions(inspect(some, "skip", 1.0).records)
     except InputError:
         return False
 

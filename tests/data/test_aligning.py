@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from grdnet_tf.data import aligning
-from grdnet_tf.data.records import Record
 from grdnet_tf.errors import InputError
 
 LENGTH, WIDTH = 80, 24
@@ -134,21 +133,6 @@ def test_written_and_read(alignment, tmp_path):
 def test_what_cannot_be_turned_is_said():
     with pytest.raises(InputError, match="in 9 of 10 pictures no part longer than wide lies on plain ground"):
         aligning.learn([part(0)] + 9 * [np.full((60, 60, 1), 80, np.uint8)], lambda picture: picture, 64)
-
-
-def test_a_warning_where_parts_lie_in_all_directions(tmp_path):
-    def records(angles):
-        found = []
-        for i, angle in enumerate(angles):
-            path = str(tmp_path / f"{angle}-{i}.png")
-            cv2.imwrite(path, part(angle))
-            found.append(Record(path, None, None, 0, "good"))
-        return found
-
-    assert "grdnet align DIR --out OUT" in aligning.warning(records(range(0, 360, 30)))
-    assert aligning.warning(records(range(0, 24, 2))) is None  # roughly aligned
-    assert aligning.warning(records(8 * [5] + 8 * [185])) is None  # an axis has no sign
-    assert aligning.warning(records([0, 90, 45])) is None  # too few to say
 
 
 def test_a_part_that_the_rim_cuts_is_not_taken_for_a_whole_one(alignment):
