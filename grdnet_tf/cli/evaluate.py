@@ -116,6 +116,7 @@ def run(arguments) -> int:
     result = measure.evaluate(predictor.predict, batches, records, pool=predictor.pool, thresholds=thresholds,
                               min_area=settings.min_area, um_per_pixel=scale, sees_roi=predictor.sees_roi)
     result.report.update(run=os.path.abspath(arguments.run), data=absolute(shown), split=arguments.split,
+                         turned=absolute(root) if root != shown else None,
                          roi="auto" if plain else getattr(arguments.roi, "roi", arguments.roi),
                          station=station.settings(settings, arguments.run) if plain else None,
                          min_area=settings.min_area, epoch=arguments.epoch,

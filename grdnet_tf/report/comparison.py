@@ -116,7 +116,7 @@ def verdicts(entries) -> List[str]:
 
 def _decisions(entry, reading):
     """{path below the data folder: (label, decision)}; {} where they are not there."""
-    root = entry.report.get("data") or ""
+    root = entry.report.get("turned") or entry.report.get("data") or ""
     try:
         return {os.path.relpath(row["path"], root): (row["label" + reading], row["decision" + reading])
                 for row in read_predictions(entry.folder) if row["decision" + reading]}

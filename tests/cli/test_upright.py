@@ -57,7 +57,8 @@ def test_it_is_measured_on_pictures_as_they_came_by_default_and_named(run, nails
     like, out = os.path.join(run, "align.json"), str(tmp_path / "by-hand")
     assert align.main([nails, "--out", out, "--like", like, "--quiet"]) == 0
     by_hand = report(run, "--data", out, "--thresholds", "value:0.5,value:0.5")
-    assert by_hand["data"] == out and found["image_auroc_roi"] > 0.5
+    assert (by_hand["data"], by_hand["turned"]) == (out, None) and found["turned"] == os.path.join(run, "upright-test")
+    assert found["image_auroc_roi"] > 0.5
     for key in ("image_auroc_roi", "pixel_auroc_roi", "aupro", "miss_rate", "image_size"):
         assert by_hand[key] == found[key]
 
@@ -194,3 +195,13 @@ def test_a_run_that_goes_on_with_a_new_lot_turns_it_alike(nails, tmp_path):
     other = configuration.replace(child, data__root=nails, data__add_good=())  # another lot in the place of the first
     again = upright.decided(other, str(tmp_path / "other")).data
     assert (again.root, again.image_size) == (os.path.join(str(tmp_path / "other"), "upright"), (96, 320))
+
+
+def test_its_pictures_are_compared_with_those_of_a_run_that_left_them_as_they_lie(run, nails, tmp_path, capsys):
+    other = str(tmp_path / "as-they-lie")
+    assert fit(nails, other, "data.upright=false") == 0
+    for folder, threshold in ((run, 0), (other, 1)):
+        report(folder, "--data", nails, "--thresholds", f"value:{threshold},value:0.5")
+    capsys.readouterr()
+    assert evaluate.main(["--compare", run, other, "--out", str(tmp_path / "comparison")]) == 0
+    assert "good rejected 3 -> 0 of 3, 3 no more, 0 newly" in capsys.readouterr().out
