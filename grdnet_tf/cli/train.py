@@ -37,8 +37,8 @@ def parser():
                         "ganomaly, ganomaly_cpu, draem, draem_cpu, padim, padim_scattering or patchcore, or a YAML file of "
                         "what differs from the defaults (default: demo without --data; with it the defaults, which are for "
                         "a GPU)")
-    parser.add_argument("--set", metavar="a.b=c", action="append", default=[],
-                        help="one key of the configuration, repeatable")
+    parser.add_argument("--set", metavar="a.b=c", action="extend", nargs="+", default=[],
+                        help="keys of the configuration; may be repeated")
     parser.add_argument("--epochs", type=int, help="train.epochs")
     parser.add_argument("--seed", type=int, help="train.seed")
     parser.add_argument("--precision", choices=("float32", "mixed_float16", "mixed_bfloat16"), help="train.precision")

@@ -76,6 +76,14 @@ def test_help_is_fast_and_imports_no_tensorflow(pytestconfig):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2  # CPU time: the machine may be busy
 
 
+def test_one_set_takes_several_keys(capsys):
+    """And the last of a key that is named twice."""
+    assert train.main(["--config", "cpu", "--set", "train.epochs=3", "noise.defects=2", "--set", "train.epochs=4",
+                       "--print-config"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["train"]["epochs"], config["noise"]["defects"]) == (4, 2)
+
+
 def test_print_config_is_a_configuration(discs, tiny_config, tmp_path, capsys):
     assert train.main(arguments(discs, tmp_path / "run", tiny_config, "--print-config", "--seed", "5", "--set",
                                 "noise.textures=woods", "--set", "noise.sources={texture: 1}")) == 0
