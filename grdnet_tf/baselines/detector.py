@@ -41,7 +41,8 @@ class FeatureDetector(keras.Model):
       features: `features.Features`.
       image_size: (H, W), divisible by the largest stride of the features.
       channels: of the pictures, 1 or 3.
-      arrays: what `fit` of the subclass's file found; "scale" is s.
+      arrays: what `fit` of the subclass's file found; "scale" is s; "known" (h, w) {0, 1}, if it is there, which positions
+        of pictures of `image_size` any good part has shown. The others count as good.
       smoothing: standard deviation in pixels of the Gaussian over the enlarged distances; 0: none.
     """
 
@@ -54,12 +55,19 @@ class FeatureDetector(keras.Model):
         self.backbone, self.image_size, self.channels = features, tuple(image_size), channels
         self.smoothing, self.total_stride = smoothing, max(features.strides)
         self.fitted = Fitted(arrays)
+        known = np.asarray(arrays.get("known", 1.0))
+        self.known, self.weight = None if known.all() else known.astype(np.float32), None
+        if self.known is not None:
+            # Smoothing must not let positions that are not known dilute their neighbours: it is a mean over known ones.
+            down, across = (enlarging(side, cells, smoothing) for side, cells in zip(self.image_size, known.shape))
+            share = down @ self.known @ across.T
+            self.weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 1e-3)
         self.built = True
 
     def call(self, images, roi=None, training=False):
         """Detection without a reconstruction. A `roi` (B, H, W, 1) of {0, 1} masks map and score."""
         features = self.backbone(images)  # (B, h, w, C)
-        distances = self.distances(features)
+        distances = self.of_known(self.distances(features))
         anomaly_map = self.scaled(self.enlarged(distances, images.shape[1:3]))[..., None]
         if roi is not None:
             anomaly_map *= tf.cast(roi, tf.float32)
@@ -77,6 +85,10 @@ class FeatureDetector(keras.Model):
         """(B, h, w, C) -> (B, h, w), 0 or more."""
         raise NotImplementedError
 
+    def of_known(self, distances):
+        """`distances` (B, h, w), 0 at positions that are not known; those of another grid as they are."""
+        return distances if self.known is None or distances.shape[1:] != self.known.shape else distances * self.known
+
     def score(self, features, distances, anomaly_map, roi):
         """(B,) in [0, 1): the map's maximum."""
         return tf.reduce_max(anomaly_map, axis=[1, 2, 3])
@@ -85,7 +97,9 @@ class FeatureDetector(keras.Model):
         """(B, h, w) -> (B, H, W): bilinear, then the Gaussian; both at once as a matrix on each side."""
         down, across = (tf.constant(enlarging(side, cells, self.smoothing))
                         for side, cells in zip(size, distances.shape[1:]))
-        return tf.matmul(tf.matmul(down, distances), across, transpose_b=True)
+        enlarged = tf.matmul(tf.matmul(down, distances), across, transpose_b=True)
+        of_all = self.known is None or distances.shape[1:] != self.known.shape
+        return enlarged if of_all else enlarged * self.weight
 
     def scaled(self, distance):
         """d^2 / (d^2 + s^2), in [0, 1)."""
@@ -99,7 +113,7 @@ class FeatureDetector(keras.Model):
         """
         @tf.function
         def farthest(images, roi):
-            distances = self.enlarged(self.distances(self.backbone(images)), images.shape[1:3])
+            distances = self.enlarged(self.of_known(self.distances(self.backbone(images))), images.shape[1:3])
             return tf.reduce_max(distances * roi[..., 0])
 
         largest = max((float(farthest(batch["image"], batch["roi"])) for batch in batches), default=0.0)

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from .detector import FeatureDetector, enlarging, inside
+from .detector import FeatureDetector, inside
 
 ROWS = 64  # positions whose covariances are inverted at once
 
@@ -97,12 +97,6 @@ class PaDiM(FeatureDetector):
 
     def __init__(self, *arguments, name="padim", **options):
         super().__init__(*arguments, name=name, **options)
-        known = self.fitted.known.numpy()
-        self.all_known = bool(known.all())
-        # Smoothing must not let positions that are not known dilute their neighbours: it is a mean over known ones.
-        down, across = (enlarging(side, cells, self.smoothing) for side, cells in zip(self.image_size, known.shape))
-        share = down @ known @ across.T
-        self.weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 1e-3)
 
     def distances(self, features):
         kept, whitening = self.fitted.kept, tf.convert_to_tensor(self.fitted.whitening)
@@ -110,11 +104,7 @@ class PaDiM(FeatureDetector):
             kept, whitening = tf.convert_to_tensor(kept)[None], whitening[:, None]
         x = _positions(features, kept) - tf.reshape(self.fitted.mean, (-1, kept.shape[0], 1, kept.shape[1]))
         d = tf.sqrt(tf.reduce_sum(tf.square(tf.matmul(x, whitening)), axis=[1, 3]))  # (P, B), over groups and channels
-        return tf.reshape(tf.transpose(d), (-1, *features.shape[1:3])) * self.fitted.known
-
-    def enlarged(self, distances, size):
-        enlarged = super().enlarged(distances, size)
-        return enlarged if self.all_known else enlarged * self.weight
+        return tf.reshape(tf.transpose(d), (-1, *features.shape[1:3]))
 
 
 def _positions(features, kept):

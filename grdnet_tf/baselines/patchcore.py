@@ -20,7 +20,7 @@ def fit(features, batches, *, share=0.1, candidates=50_000, projection=64, neigh
         progress: Callable = lambda done, total: None) -> Dict[str, np.ndarray]:
     """The arrays of `PatchCore` from one pass over `batches` {"image" (B, H, W, C), "roi" (B, H, W, 1)}.
 
-    Patches outside a picture's ROI are left out.
+    Patches outside a picture's ROI are left out. A position that no ROI covers is not `known`.
 
     Args:
       features: `features.Features`.
@@ -34,9 +34,10 @@ def fit(features, batches, *, share=0.1, candidates=50_000, projection=64, neigh
     """
     rng = np.random.default_rng(seed)
     see = tf.function(lambda images, roi: (features(images), inside(roi, features.strides[0])), reduce_retracing=True)
-    found, draws = np.zeros((0, features.channels), np.float32), np.zeros(0)
+    found, draws, known = np.zeros((0, features.channels), np.float32), np.zeros(0), np.float32(0)
     for batch in batches:
         patches, seen = (part.numpy() for part in see(batch["image"], batch["roi"]))
+        known = np.maximum(known, seen.max(axis=0))
         patches = patches[seen > 0]
         found, draws = np.concatenate([found, patches]), np.concatenate([draws, rng.random(len(patches))])
         if len(found) > candidates:  # those of the smallest draws are a fair sample of all that were seen
@@ -51,7 +52,7 @@ def fit(features, batches, *, share=0.1, candidates=50_000, projection=64, neigh
     bank = found[coreset(found, max(1, round(share * len(found))), projection, rng, progress)]
     spread = np.sqrt(np.square(found).sum(axis=1).mean())
     return {"centre": centre, "bank": bank, "near": nearest(bank, min(neighbours, len(bank))),
-            "scale": np.float32(spread or 1.0)}
+            "known": known, "scale": np.float32(spread or 1.0)}
 
 
 def coreset(vectors, count, projection, rng, progress=lambda done, total: None) -> np.ndarray:
@@ -87,9 +88,8 @@ def nearest(bank, count) -> np.ndarray:
 
 
 class PatchCore(FeatureDetector):
-    """Arguments as of `FeatureDetector`; the arrays are `fit`'s.
-
-    Before `set_scale` s is the distance of a typical patch from the mean of all.
+    """Arguments as of `FeatureDetector`; the arrays are `fit`'s. Positions that are not known count as good, in pictures of
+    `image_size`. Before `set_scale` s is the distance of a typical patch from the mean of all.
     """
 
     score_pool = None
@@ -110,8 +110,9 @@ class PatchCore(FeatureDetector):
 
     def score(self, features, distances, anomaly_map, roi):
         """Eq. 7, scaled as the map; of the patches that the ROI covers some of."""
+        distances = self.of_known(distances + 1e-6)  # in good pictures too one that is known is the farthest
         if roi is not None:
-            distances = (distances + 1e-6) * inside(roi, self.backbone.strides[0])
+            distances *= inside(roi, self.backbone.strides[0])
         count = features.shape[1] * features.shape[2]
         flat = tf.reshape(distances, (-1, count))
         farthest = tf.argmax(flat, axis=1, output_type=tf.int32)  # (B,)

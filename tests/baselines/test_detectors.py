@@ -115,7 +115,7 @@ def test_positions_outside_the_roi_do_not_count_and_those_never_inside_are_good(
     np.testing.assert_array_equal(arrays["known"][:, 0], 0)
     assert arrays["known"][:, 1:].all()
     model = padim.PaDiM(Means(), (32, 48), 3, arrays)
-    found = model.distances(Means()(images)).numpy()
+    found = model.of_known(model.distances(Means()(images))).numpy()
     np.testing.assert_array_equal(found[:, :, 0], 0)
     np.testing.assert_allclose(arrays["mean"].reshape(4, 6, 3)[0, 2], cells[20:, 0, 2].mean(axis=0), rtol=1e-4)
     # Its covariance: 20 pictures, and 20 of the average spread of all positions.
@@ -128,6 +128,26 @@ def test_positions_outside_the_roi_do_not_count_and_those_never_inside_are_good(
     # A known position beside them is smoothed with known ones alone: a constant distance stays one.
     level = model.enlarged(tf.constant(3 * arrays["known"][None]), (32, 48)).numpy()[0]
     np.testing.assert_allclose(level[:, CELL:], 3, rtol=1e-4)
+
+
+def test_patchcore_is_silent_where_no_good_part_was_shown_in_pictures_of_its_size(pictures):
+    _, images = pictures
+    roi = np.ones((40, 32, 48, 1), np.float32)
+    roi[:, :, :CELL] = 0
+    arrays = patchcore.fit(Means(), batches(images, roi), neighbours=4)
+    model = patchcore.PatchCore(Means(), (32, 48), 3, arrays)
+    spoilt = images[:2].copy()
+    spoilt[:, :, :CELL] = 7.0
+    np.testing.assert_array_equal(model(spoilt).anomaly_map, model(images[:2]).anomaly_map)
+    np.testing.assert_allclose(model(spoilt).score, model(spoilt, roi=roi[:2]).score, rtol=1e-6)
+    alike = patchcore.PatchCore(Means(), (32, 48), 3, {**arrays, "bank": arrays["bank"][:1] * 0, "near": np.int32([[0]])})
+    level = np.broadcast_to(arrays["centre"], (1, 32, 48, 3)).astype(np.float32).copy()
+    level[:, :, :CELL] = 7.0  # nothing that is known differs: the farthest is one of these all the same
+    assert float(alike(level).score[0]) == pytest.approx(0, abs=1e-6)
+    older = patchcore.PatchCore(Means(), (32, 48), 3, {name: one for name, one in arrays.items() if name != "known"})
+    wide = np.concatenate([spoilt, spoilt], axis=2)
+    np.testing.assert_array_equal(model.resized((32, 96))(wide).anomaly_map, older.resized((32, 96))(wide).anomaly_map)
+    assert model.resized((32, 96))(wide).score.numpy().min() > model(spoilt).score.numpy().max()
 
 
 @pytest.mark.parametrize("fit", [padim.fit, patchcore.fit])
