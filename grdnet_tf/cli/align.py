@@ -43,21 +43,20 @@ def run(arguments) -> int:
     alignment = aligning.read(arguments.like) if arguments.like else aligning.learn(
         splits["train"], lambda record: read_picture(record.image), arguments.side,
         progress=lambda records: watched(records, "parts looked for", len(records)))
-    lost = turning.turn(splits, alignment, arguments.out, arguments.data,
-                        lambda records, what: watched(records, what, len(records)))
+    turned = turning.turn(splits, alignment, arguments.out, arguments.data,
+                          lambda records, what: watched(records, what, len(records)))
     if not arguments.quiet:
-        tell(arguments, alignment, splits, lost)
+        tell(arguments, alignment, turned)
     return 0
 
 
-def tell(arguments, alignment, splits, lost):
+def tell(arguments, alignment, turned):
     height, width = alignment.size
-    print(f"{arguments.out}: {sum(map(len, splits.values())) - len(lost)} pictures of {width} x {height}, "
-          f"{alignment.scale:.3g} of their files' scale")
-    for record in lost[:NAMED]:
-        print(f"left out, no part found: {printable(record.image)}")
-    if len(lost) > NAMED:
-        print(f"... and {len(lost) - NAMED} more")
+    print(f"{arguments.out}: {len(turned.files)} pictures of {width} x {height}, {alignment.scale:.3g} of their files' scale")
+    for file, why in turned.lost[:NAMED]:
+        print(f"left out, {why}: {printable(file)}")
+    if len(turned.lost) > NAMED:
+        print(f"... and {len(turned.lost) - NAMED} more")
     crop = list(alignment.window((128, 128)))
     begin, size = f"grdnet train --data {shlex.quote(arguments.out)} --config", f"--set data.image_size=[{height},{width}]"
     print(f"then: {begin} patchcore {size} --run RUN  # seconds, with the extra [features]")

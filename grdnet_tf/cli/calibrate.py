@@ -46,6 +46,7 @@ def run(arguments) -> int:
     if arguments.only and not arguments.good:
         raise InputError("--only goes with --good DIR")
     flags.at_least(arguments, batch=1)
+    upright.tell_if_gone(config)
     align = run_folder.upright(arguments.run, config.station)
     if arguments.good and align:
         arguments.good = upright.good(arguments.run, align, arguments.good)

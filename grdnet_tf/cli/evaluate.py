@@ -81,9 +81,11 @@ def run(arguments) -> int:
     out = arguments.out or os.path.join(arguments.run, name)
     report.check_target(out)
     root = shown = arguments.data or upright.measured_by_default(config.data.root, arguments.split)
-    align, lost = run_folder.upright(arguments.run, config.station), []
+    align, turned = run_folder.upright(arguments.run, config.station), None
+    upright.tell_if_gone(config)
     if align:
-        root, lost = upright.measured(arguments.run, align, shown, arguments.split)
+        turned = upright.measured(arguments.run, align, shown, arguments.split)
+        root = turned.root
         if root != shown and arguments.roi not in ("auto", "none", os.path.join(arguments.run, config.station.roi or "")):
             raise InputError(f"--roi {arguments.roi}: {shown} is turned upright, and its regions with it; another one goes "
                              f"with a folder that grdnet align --like {align} made")
@@ -128,9 +130,9 @@ def run(arguments) -> int:
             batches, "disturbed pictures", len(records), lambda batch: len(batch["index"]))) if arguments.disturb else []
     result.report["disturbed"] = [one._asdict() for one in disturbed] or None
     seen_before(result.report, arguments, records)
-    if lost:
-        result.report["warnings"].append(f"in {len(lost)} pictures no whole part is found, so they are not measured, and grdnet "
-                                         f"predict calls none of them good; the first is {lost[0].image}")
+    if turned and turned.lost:
+        file, why = turned.lost[0]
+        result.report["warnings"].append(f"{len(turned.lost)} pictures are not measured: {why}; the first is {file}")
     if result.report["part"] and following.lost(records):
         result.report["warnings"].append("the part is not found in {} of {} pictures, where the region stays as it was "
                                          "drawn".format(len(following.lost(records)), len(records)))
@@ -142,10 +144,15 @@ def run(arguments) -> int:
         for seen in watched(predictor.scan(chosen, least), "sheets", len(chosen)):
             smooth = predictor.smooth(seen)
             sheet = pictures.draw_sheet(seen, smooth, pixel_level, predictor.pool or 1, settings.min_area, limits=limits)
-            yield seen.record, sheet, shots.shot(seen, smooth, pixel_level, settings.min_area,
-                                                config.data.white)
+            yield as_it_came(seen.record), sheet, shots.shot(seen, smooth, pixel_level, settings.min_area,
+                                                            config.data.white)
 
-    report.write(out, result, drawn())
+    def as_it_came(record):
+        """The record of the user's own file, where its part was turned."""
+        return record._replace(image=turned.files[record.image]) if turned and turned.files else record
+
+    rows = [row._replace(path=as_it_came(record).image) for row, record in zip(result.rows, records)]
+    report.write(out, result._replace(rows=rows), drawn())
     if not arguments.quiet:
         print(report.table(result.report))
         if result.report["map"]:

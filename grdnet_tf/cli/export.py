@@ -4,6 +4,7 @@ import os
 
 from .. import config as configuration
 from ..console import ended
+from ..data import turning
 from ..data.files import MAX_PIXELS
 from ..errors import ExportStopped, InputError
 from ..options import FUSED_HINT
@@ -165,7 +166,8 @@ def picture_size(arguments, config):
 
 def default_name(config):
     """The data folder's name as far as a server and a shell take it, or "grdnet"."""
-    folder = os.path.basename(os.path.normpath(config.data.root or ""))
+    root = config.data.root or ""
+    folder = os.path.basename(os.path.normpath(turning.source(root) or root))
     name = "".join(character if character.isascii() and character.isalnum() or character in "_-." else "_"
                    for character in folder).lstrip("_-.")
     return name if name and name != server_files.FOLDER else "grdnet"

@@ -8,6 +8,7 @@ import sys
 from .. import config as configuration
 from ..console import Progress, ended
 from ..data import roi as rois
+from ..data import turning
 from ..errors import InputError, TrainingStopped
 from ..storage import absolute as absolute_path
 from ..storage import write_json
@@ -147,11 +148,15 @@ def resume_config(arguments):
         config = configuration.replace(config, features__fused=stored.features.fused)
     if config.train.schedule == "cosine" and not config.train.cosine_epochs:
         config = configuration.replace(config, train__cosine_epochs=stored.train.cosine_epochs)
+    if stored.data.upright and absolute_path(config.data.root) == turning.source(stored.data.root):
+        config = configuration.replace(config, data__root=stored.data.root)
     for key, (ours, theirs) in configuration.differences(config, stored).items():
         judged_by = ("station.", "features.") if config.method == "grdnet" else ("station.",)  # what the steps do not see
         if key not in CHANGEABLE and not key.startswith(judged_by):
             what = "another architecture" if key.startswith("network.") else f"only {', '.join(CHANGEABLE)} may change"
             how = "; without --config it goes on as it began" if arguments.config else ""
+            if stored.data.upright and key in ("data.upright", "data.image_size", "data.crop"):
+                what, how = "the run turned its parts, and its sizes are of what they became", "; leave it out"
             raise InputError(f"--resume: {key} = {ours}, but {arguments.run} has {theirs}: {what}{how}")
     return with_the_schedule_of(stored, absolute(config)).model_copy(update={"station": stored.station})
 
@@ -175,9 +180,11 @@ def train(config, folder, resume) -> int:
     if config.origin.parent and parent is None and not resume:
         print(f"warning: {config.origin.parent} does not say what it was trained on: some of that may be held out now",
               file=sys.stderr)
+    skipped = []
     if not resume:
-        config = upright.decided(config, folder)
+        config, skipped = upright.decided(config, folder)
     data = prepare.training_data(config, recorded.read(folder) if resume else None, parent)
+    data = data._replace(skipped=[*skipped, *data.skipped])
     config = prepare.beside(configuration.replace(config, data__channels=str(data.channels)), data)
     if not resume:
         run_folder.check_new(run_folder.worker_folder(folder, config))

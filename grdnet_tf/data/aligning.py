@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..storage import write_text, writing
 from . import foreground
 from .files import BadImage, read_picture
+from .records import evenly
 from .stored import Stored, exists, join, read_file
 
 FILE = "align.json"
@@ -29,6 +30,7 @@ LARGEST = 8192    # of those sides
 SHORTEST = 0.75   # of the largest part that was seen: less is a part that the picture's rim cuts, or something else
 LONGEST = 1.3     # a part's length by its width at least: a round one has no direction
 FEWEST = 0.8      # of the pictures in which a part must be found
+LOOKED_AT, LEVEL = 24, 0.9  # to see how parts lie: pictures, and the cosine of an upright part's axis at least
 INSIDE = 0.5      # of the good parts that cover a pixel of the region
 CLOSED = 0.08     # of the shorter side: gaps in the region that are closed
 
@@ -159,12 +161,11 @@ def covered(uprights: Iterable[np.ndarray]) -> Optional[np.ndarray]:
     return binary_fill_holes(closed[inner, inner]).astype(np.uint8)
 
 
-def write(path: str, alignment: Alignment, source: Optional[str] = None) -> None:
-    """Write align.json, the template within it, and of which data folder it is. InputError if it cannot be written."""
+def write(path: str, alignment: Alignment) -> None:
+    """Write align.json, the template within it. InputError if it cannot be written."""
     picture = base64.b64encode(cv2.imencode(".png", alignment.template)[1].tobytes()).decode()
     with writing(path):
-        write_text(path, json.dumps({"size": list(alignment.size), "scale": alignment.scale, "template": picture,
-                                     **({"of": os.path.abspath(source)} if source else {})}) + "\n")
+        write_text(path, json.dumps({"size": list(alignment.size), "scale": alignment.scale, "template": picture}) + "\n")
 
 
 def read(path: str) -> Alignment:
@@ -184,12 +185,6 @@ def read(path: str) -> Alignment:
     return Alignment(size, scale, template)
 
 
-def source(root: str) -> Optional[str]:
-    """The data folder whose parts were turned into `root`; None where its align.json does not say."""
-    path = beside(root)
-    return json.loads(read_file(path)).get("of") if path and read(path) else None
-
-
 def beside(root: Optional[str]) -> Optional[str]:
     """The align.json of a data folder or of shards, where `grdnet align` made it."""
     path = root and join(root, FILE)
@@ -201,23 +196,38 @@ def check(path: str, records: Sequence, root: Optional[str] = None) -> None:
 
     Args:
       path: of align.json.
-      root: the data folder of the records; an align.json there that is another one turned them otherwise.
+      root: the data folder of the records; an align.json there says by which they were turned.
     """
     alignment, own = read(path), beside(root)
     if own and not _same(read(own), alignment):
         raise InputError(f"{root}: its parts were turned by another align.json than this run's, so they may lie "
                          f"otherwise; grdnet align DIR --like {path} --out OUT turns them alike")
-    size = alignment.size
-    image, shape = next(((record.image, shape) for record in records for shape in _shape(record)), (None, size))
-    if isinstance(image, Stored) and image.table.resized:  # into a set that says how they lay before
-        kept = beside(image.table.root)
-        upright = kept is not None and _same(read(kept), alignment)
+    first = records[0].image if records else None
+    if isinstance(first, Stored) and first.table.resized:  # into a set that says how they lay before
+        kept = beside(first.table.root)
+        lying = [] if kept is not None and _same(read(kept), alignment) else [first]
     else:
-        upright = shape == size
-    if not upright:
-        raise InputError(f"{image}: {shape[1]} x {shape[0]}, but this run takes parts that lie upright, "
-                         f"{size[1]} x {size[0]}: grdnet align DIR --like {path} --out OUT turns them; grdnet predict "
-                         "does so by itself")
+        lying = [] if own else lying_otherwise(records, alignment)
+    if lying:
+        (height, width), size = _shape(lying[0]), alignment.size
+        raise InputError(f"{lying[0]}: {width} x {height}, but this run takes parts that lie upright, {size[1]} x {size[0]}: "
+                         f"grdnet align DIR --like {path} --out OUT turns them; grdnet predict does so by itself")
+
+
+def lying_otherwise(records: Sequence, alignment: Alignment) -> list:
+    """Pictures of those looked at that have another size, or whose part lies otherwise, if these are most of them."""
+    looked_at, others = 0, []
+    for record in evenly(records, LOOKED_AT):
+        try:
+            picture = read_picture(record.image)
+        except BadImage:  # which others judge
+            continue
+        looked_at += 1
+        pose = find(picture) if picture.shape[:2] == alignment.size else None
+        short = pose is not None and pose.length * MARGIN < SHORTEST * alignment.size[1]
+        if picture.shape[:2] != alignment.size or pose is not None and (short or abs(pose.along[0]) < LEVEL):
+            others.append(record.image)
+    return others if 2 * len(others) > looked_at else []
 
 
 def warped(pixels, matrix, size, scale, outside=None):
@@ -228,12 +238,8 @@ def warped(pixels, matrix, size, scale, outside=None):
     return cv2.warpAffine(pixels, matrix, tuple(size[::-1]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **border)
 
 
-def _shape(record):
-    """[(H, W)] of its picture; [] where that cannot be read, which others judge."""
-    try:
-        return [read_picture(record.image).shape[:2]]
-    except BadImage:
-        return []
+def _shape(path):
+    return read_picture(path).shape[:2]
 
 
 def _same(one, other):

@@ -5,6 +5,7 @@ from typing import List, NamedTuple
 
 import numpy as np
 
+from ..data import turning
 from ..errors import InputError
 from ..evaluation.thresholds import ACCEPTED, LOOK, REJECTED
 from ..storage import read_json, write_json, write_text, writing
@@ -116,7 +117,7 @@ def verdicts(entries) -> List[str]:
 
 def _decisions(entry, reading):
     """{path below the data folder: (label, decision)}; {} where they are not there."""
-    root = entry.report.get("turned") or entry.report.get("data") or ""
+    root = entry.report.get("data") or ""
     try:
         return {os.path.relpath(row["path"], root): (row["label" + reading], row["decision" + reading])
                 for row in read_predictions(entry.folder) if row["decision" + reading]}
@@ -233,7 +234,8 @@ def _name(entry):
 
 
 def _data(entry):
-    return os.path.basename(os.path.normpath(entry.report.get("data") or entry.settings.get("data.root") or ""))
+    root = entry.settings.get("data.root") or ""
+    return os.path.basename(os.path.normpath(entry.report.get("data") or turning.source(root) or root))
 
 
 def _shown(key, settings):

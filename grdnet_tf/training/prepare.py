@@ -52,7 +52,7 @@ def training_data(config, recorded: Optional[Recorded] = None, parent: Optional[
         logger.warning("skipped: %s: %s", path, reason)
     if d.channels == "1" and inspection.channels == 3:
         raise InputError(f"data.channels = 1, but the pictures in {root} are colour")
-    _warn_of_duplicates(root, inspection.records)
+    warn_of_duplicates(root, inspection.records)
     channels = inspection.channels if d.channels == "auto" else int(d.channels)
     turned = lying.warning(inspection.records) if recorded is None else None
     if turned:
@@ -155,7 +155,7 @@ def _warn_of_equal_ones(parts):
                        len(parts[HELD_OUT]), *equal[0])
 
 
-def _warn_of_duplicates(root, records):
+def warn_of_duplicates(root, records):
     """What lies in test/ is not trained on: nothing there stops a run."""
     if not has_split(root, "test"):
         return

@@ -2,6 +2,7 @@
 
     RUN/config.yaml  data.json  environment.json  metrics.csv  tensorboard/  checkpoints/  best/weights.npz  best/padim.npz
         epochs/000010.npz  summary.json  drawn.json  station.yaml  calibration.json  evaluation/
+        align.json  upright/  upright-test-DIGEST/         of loose parts (`data.upright`)
 """
 import contextlib
 import json
@@ -15,7 +16,7 @@ from typing import List, Optional, Union
 import yaml
 
 from .. import config as configuration
-from ..data import aligning, following
+from ..data import aligning, following, turning
 from ..data import roi as rois
 from ..data.records import is_there
 from ..errors import InputError
@@ -75,7 +76,8 @@ def _only_begun(folder):
     parts = {"": {ENVIRONMENT, LOCK, STATION, recorded.FILE}, CHECKPOINTS: set(), os.path.dirname(BEST): set()}
     for at, folders, files in os.walk(folder):
         if at == folder:
-            folders[:] = [name for name in folders if name.partition("-")[0] != UPRIGHT]
+            folders[:] = [name for name in folders if not (name.endswith(LEFTOVER) or name.partition("-")[0] == UPRIGHT
+                                                           and turning.is_made(os.path.join(folder, name)))]
         known = parts.get(os.path.relpath(at, folder) if at != folder else "")
         if known is None or not all(name in known or name.endswith(LEFTOVER) for name in files):
             return False
@@ -274,9 +276,16 @@ def read_config(folder: str):
         before["network__discriminator_blocks"] = 1
     if "  enlarged:" not in text and (config.method in FITTED or config.features.fused):
         before["features__enlarged"] = "repeated"
-    if config.data.upright and not is_there(config.data.root) and os.path.isdir(os.path.join(folder, UPRIGHT)):
-        before["data__root"] = os.path.abspath(os.path.join(folder, UPRIGHT))  # the run was moved
+    if config.data.upright:
+        before.update(data__root=_own(folder, config.data.root),
+                      data__add_good=tuple(_own(folder, root) for root in config.data.add_good))
     return configuration.replace(config, **before) if before else config
+
+
+def _own(folder, root):
+    """The folder of turned parts that `root` names, in the run where it is now: that may have been moved or copied."""
+    here = os.path.join(os.path.abspath(folder), os.path.basename(root or ""))
+    return here if os.path.basename(here).partition("-")[0] == UPRIGHT and turning.is_made(here) else root
 
 
 def read_summary(folder: str) -> dict:

@@ -12,7 +12,7 @@ import evaluate
 import predict
 from grdnet_tf import config as configuration
 from grdnet_tf.cli import align, train
-from grdnet_tf.data import aligning
+from grdnet_tf.data import turning
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder, upright
 
@@ -44,7 +44,7 @@ def test_loose_parts_are_turned_and_the_run_is_of_what_they_became(run, nails):
     assert (config.data.upright, config.data.root, config.data.image_size) == (True, made, (32, 96))  # 64 x 128 would be more
     assert sorted(os.listdir(os.path.join(made, "train", "good"))) == [f"{i:02}.png" for i in range(12)]
     assert cv2.imread(os.path.join(made, "train", "good", "03.png")).shape == (32, 96, 3)
-    assert aligning.source(made) == nails and not os.path.exists(os.path.join(made, "test"))
+    assert turning.source(made) == nails and not os.path.exists(os.path.join(made, "test"))
     assert run_folder.read_station(run).align == "align.json" and run_folder.read_station(run).roi == "roi.png"
 
 
@@ -57,7 +57,8 @@ def test_it_is_measured_on_pictures_as_they_came_by_default_and_named(run, nails
     like, out = os.path.join(run, "align.json"), str(tmp_path / "by-hand")
     assert align.main([nails, "--out", out, "--like", like, "--quiet"]) == 0
     by_hand = report(run, "--data", out, "--thresholds", "value:0.5,value:0.5")
-    assert (by_hand["data"], by_hand["turned"]) == (out, None) and found["turned"] == os.path.join(run, "upright-test")
+    assert (by_hand["data"], by_hand["turned"]) == (out, None)
+    assert os.path.dirname(found["turned"]) == run and os.path.basename(found["turned"]).startswith("upright-test-")
     assert found["image_auroc_roi"] > 0.5
     for key in ("image_auroc_roi", "pixel_auroc_roi", "aupro", "miss_rate", "image_size"):
         assert by_hand[key] == found[key]
@@ -85,12 +86,13 @@ def test_a_product_that_lies_still_is_left_as_it_is(small_demo, tmp_path):
 
 def test_the_window_to_train_on_is_cut_to_the_canvas(nails, tmp_path):
     config = configuration.load_config("cpu", [f"data.root={nails}"])
-    found = upright.decided(config, str(tmp_path / "run"))
+    found = upright.decided(config, str(tmp_path / "run")).config
     size = found.data.image_size
     assert size == (96, 320) and found.data.crop == (96, 160)  # of 192 x 192 and 128 x 128
-    whole = upright.decided(configuration.replace(config, data__crop=None), str(tmp_path / "other"))
+    whole = upright.decided(configuration.replace(config, data__crop=None), str(tmp_path / "other")).config
     assert whole.data.image_size == size and whole.data.crop is None
-    few = upright.decided(configuration.replace(config, data__image_size=(64, 96), data__crop=None), str(tmp_path / "few"))
+    smaller = configuration.replace(config, data__image_size=(64, 96), data__crop=None)
+    few = upright.decided(smaller, str(tmp_path / "few")).config
     assert few.data.image_size == (32, 96)
 
 
@@ -111,12 +113,18 @@ def test_a_run_that_goes_on_does_so_as_it_began(run, nails, tmp_path):
     assert (resumed.data.upright, resumed.data.image_size, resumed.data.root) == (True, (32, 96), os.path.join(run, "upright"))
 
 
-def test_what_a_killed_run_left_before_it_began_is_made_anew(nails, tmp_path):
-    folder = tmp_path / "run"
-    (folder / "upright" / "train" / "good").mkdir(parents=True)
+def test_what_a_killed_run_left_before_it_began_is_made_anew_and_what_is_not_its_own_is_kept(nails, run, tmp_path, capsys):
+    folder, rest = tmp_path / "run", ".grdnet-00000000-4194303-0123456789abcdef.tmp"
+    (folder / rest / "train" / "good").mkdir(parents=True)  # killed while it turned
+    shutil.copytree(os.path.join(run, "upright"), folder / "upright")  # and before, after it had
     (folder / "upright" / "train" / "good" / "old.png").write_bytes(b"half")
     assert fit(nails, str(folder)) == 0
     assert "old.png" not in os.listdir(folder / "upright" / "train" / "good")
+    other = tmp_path / "other"
+    (other / "upright").mkdir(parents=True)
+    (other / "upright" / "notes.txt").write_text("mine")
+    assert fit(nails, str(other)) == 2 and (other / "upright" / "notes.txt").read_text() == "mine"
+    assert "exists and is not an empty folder" in capsys.readouterr().err
 
 
 def test_where_they_cannot_be_turned_auto_goes_on_and_true_ends_with_one_line(small_demo, nails, tmp_path, capsys):
@@ -128,21 +136,24 @@ def test_where_they_cannot_be_turned_auto_goes_on_and_true_ends_with_one_line(sm
                           ({"data__add_good": (more,)}, "data.add_good"), ({"station__tiles": (64, 16)}, "station.tiles"),
                           ({"station__roi": os.path.join(turned, "roi.png")}, "station.roi is drawn on pictures as they lie")):
         config = configuration.replace(loose, **changes)
-        left = upright.decided(config, str(tmp_path / "run"))
+        left = upright.decided(config, str(tmp_path / "run")).config
         assert left == configuration.replace(config, data__upright=False)
         with pytest.raises(InputError, match="data.upright = true: ") as error:
             upright.decided(configuration.replace(config, data__upright=True), str(tmp_path / "run"))
         assert told in str(error.value) and "\n" not in str(error.value)
-    for asked, found in (("auto", False), (True, True)):  # of what grdnet align made nothing is left to do
+    for asked in ("auto", True):  # of what grdnet align made nothing is left to do, but for the pictures' size
         already = configuration.replace(loose, data__root=turned, data__upright=asked)
-        assert upright.decided(already, str(tmp_path / "run")) == configuration.replace(already, data__upright=found)
+        found = upright.decided(already, str(tmp_path / "run")).config
+        assert found == configuration.replace(already, data__upright=True, data__image_size=(32, 64))
+        larger = configuration.replace(already, data__image_size=(64, 128))
+        assert upright.decided(larger, str(tmp_path / "run")).config.data.image_size == (64, 128)
     assert not os.path.exists(tmp_path / "run")
 
 
 def test_by_the_stations_alignment_they_lie_as_another_runs_do(run, nails, tmp_path):
     own = os.path.join(run, "align.json")
     config = configuration.load_config("padim_scattering", [f"data.root={nails}", f"station.align={own}"])
-    found = upright.decided(config, str(tmp_path / "run"))
+    found = upright.decided(config, str(tmp_path / "run")).config
     assert found.data.image_size == run_folder.read_config(run).data.image_size
     for name in ("00.png", "07.png"):
         ours, theirs = (os.path.join(folder, "upright", "train", "good", name) for folder in (str(tmp_path / "run"), run))
@@ -153,7 +164,8 @@ def test_pictures_without_a_part_are_counted_and_a_region_as_they_lay_is_refused
     data = shutil.copytree(nails, str(tmp_path / "data"))
     cv2.imwrite(os.path.join(data, "test", "good", "empty.png"), np.full((160, 180, 3), 220, np.uint8))
     found = report(run, "--data", data, "--thresholds", "value:0.5,value:0.5")
-    assert any("in 1 pictures no whole part is found" in line and "empty.png" in line for line in found["warnings"])
+    assert any(line.startswith("1 pictures are not measured: no part on plain ground is found") and
+               line.endswith(os.path.join(data, "test", "good", "empty.png")) for line in found["warnings"])
     cv2.imwrite(str(tmp_path / "region.png"), np.full((160, 180), 255, np.uint8))
     assert evaluate.main(["--run", run, "--data", nails, "--roi", str(tmp_path / "region.png")]) == 2
     assert "is turned upright, and its regions with it" in capsys.readouterr().err
@@ -161,7 +173,7 @@ def test_pictures_without_a_part_are_counted_and_a_region_as_they_lay_is_refused
         for i in range(3):
             cv2.imwrite(os.path.join(data, "test", part, f"{i}.png"), np.full((160, 180, 3), 220, np.uint8))
     assert evaluate.main(["--run", run, "--data", data]) == 2
-    assert "no part is found in any of the pictures" in capsys.readouterr().err
+    assert f"{data}: in 7 of 7 pictures no part on plain ground is found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -180,20 +192,21 @@ def test_a_damaged_good_picture_is_named(nails, tmp_path, capsys, caplog, on_bad
 def test_a_run_that_goes_on_with_a_new_lot_turns_it_alike(nails, tmp_path):
     """`--from RUN --add-good DIR`, whose pictures are as they came."""
     config = configuration.load_config("cpu", [f"data.root={nails}"])
-    parent = upright.decided(config, str(tmp_path / "parent"))
+    parent = upright.decided(config, str(tmp_path / "parent")).config
     align_json = os.path.join(parent.data.root, "align.json")
     more = os.path.join(nails, "test", "good")
     child = configuration.replace(parent, data__add_good=(more,), station__align=align_json)
-    found = upright.decided(child, str(tmp_path / "child"))
-    added = os.path.join(str(tmp_path / "child"), "upright-added-0")
+    found = upright.decided(child, str(tmp_path / "child")).config
+    added, = found.data.add_good
     assert found == configuration.replace(child, data__add_good=(added,))
-    assert sorted(os.listdir(added)) == ["align.json", "train"]  # the region is the run's
+    assert os.path.basename(added).startswith("upright-added-0-") and os.path.dirname(added) == str(tmp_path / "child")
+    assert sorted(os.listdir(added)) == ["align.json", "train", "turned.json"]  # the region is the run's
     assert cv2.imread(os.path.join(added, "train", "good", "1.png")).shape == (96, 320, 3)
     assert prepare.training_data(found).train
     run_folder.check_new(str(tmp_path / "child"))  # what was made before it began is no hindrance
-    assert upright.decided(found, str(tmp_path / "grandchild")) == found
+    assert upright.decided(found, str(tmp_path / "grandchild")).config == found
     other = configuration.replace(child, data__root=nails, data__add_good=())  # another lot in the place of the first
-    again = upright.decided(other, str(tmp_path / "other")).data
+    again = upright.decided(other, str(tmp_path / "other")).config.data
     assert (again.root, again.image_size) == (os.path.join(str(tmp_path / "other"), "upright"), (96, 320))
 
 
