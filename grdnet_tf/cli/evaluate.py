@@ -22,7 +22,7 @@ def parser():
     what.add_argument("--check-data", metavar="DIR", help="look a data folder over before training; see also "
                       "grdnet check")
     parser.add_argument("--data", metavar="DIR", help="data folder in the MVTec layout, or shards (default: the run's "
-                        "own)")
+                        "own); loose parts are turned as the run's were, into RUN/upright-test-DIGEST")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which pictures (default: test)")
     parser.add_argument("--epoch", metavar="N", type=int, help="the weights that train.keep_epochs kept after epoch N "
                         "(default: the best)")
@@ -36,7 +36,7 @@ def parser():
                         "(what is not said: as it was made before, at first max_normal,quantile:0.999,target_fpr:0.1). LOOK: "
                         "above it a picture that is not rejected is looked at again; none: nothing is")
     parser.add_argument("--good", metavar="DIR", help="further good pictures to fit thresholds on, that the run was not "
-                        "trained on: a folder of pictures, or one in the MVTec layout")
+                        "trained on: a folder of pictures, or one in the MVTec layout; loose parts are turned as the run's were")
     parser.add_argument("--min-area", metavar="N", type=int, help="pixels of the least region that counts (default, "
                         "as of the next two: RUN/station.yaml)")
     parser.add_argument("--um-per-pixel", metavar="X", type=float, help="micrometres of a pixel of the pictures' files")

@@ -99,9 +99,9 @@ requests are merged and how long one waits. `../{model}/<version>/manifest.json`
 """
 
 UPRIGHT = """
-**It takes pictures of upright parts.** It was trained on parts that `grdnet align` had turned to lie alike and cut out, and the
-server does not turn them: a part as the camera sees it gets a score that means nothing. Send what `grdnet align` makes of a
-picture; `grdnet predict` turns by itself.
+**It takes pictures of upright parts.** It was trained on parts that were turned to lie alike and cut out, and the server does
+not turn them: a part as the camera sees it gets a score that means nothing. Send what `grdnet align --like align.json` makes of
+a picture, by the align.json of the run; `grdnet predict` turns by itself.
 """
 
 ENGINES = """

@@ -4,6 +4,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from loose_parts import fit
 from small_runs import make_run, randomise
 
 import export
@@ -79,3 +80,11 @@ def nails(tmp_path_factory):
         os.makedirs(f"{root}/ground_truth/spot", exist_ok=True)
         cv2.imwrite(f"{root}/ground_truth/spot/{i}_mask.png", mask)
     return root
+
+
+@pytest.fixture(scope="session")
+def nails_run(nails, tmp_path_factory):
+    """PaDiM of the nails, which turned them."""
+    folder = str(tmp_path_factory.mktemp("runs") / "nails")
+    assert fit(nails, folder) == 0
+    return folder

@@ -1,5 +1,4 @@
-"""data.upright: a run that turns loose parts by itself, and is measured on pictures as they came."""
-import csv
+"""data.upright: a run that turns loose parts by itself, or says why not."""
 import json
 import os
 import shutil
@@ -7,73 +6,23 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from loose_parts import SMALL, fit
 
-import evaluate
-import predict
 from grdnet_tf import config as configuration
 from grdnet_tf.cli import align, train
 from grdnet_tf.data import turning
 from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder, upright
 
-SMALL = ["data.image_size=[64,64]", "train.batch_size=4", "features.varied=0", "validation.drawn=0", "data.held_out=0.25"]
 
-
-def fit(data, run, *settings):
-    words = [word for setting in (*SMALL, *settings) for word in ("--set", setting)]
-    return train.main(["--config", "padim_scattering", "--data", data, "--run", run, "--quiet", *words])
-
-
-def report(run, *words):
-    assert evaluate.main(["--run", run, "--pictures", "0", "--quiet", *words]) == 0
-    with open(os.path.join(run, "evaluation", "report.json"), encoding="utf-8") as stream:
-        return json.load(stream)
-
-
-@pytest.fixture(scope="module")
-def run(nails, tmp_path_factory):
-    """PaDiM of the nails, which turned them."""
-    folder = str(tmp_path_factory.mktemp("runs") / "nails")
-    assert fit(nails, folder) == 0
-    return folder
-
-
-def test_loose_parts_are_turned_and_the_run_is_of_what_they_became(run, nails):
-    config = run_folder.read_config(run)
-    made = os.path.join(run, "upright")
+def test_loose_parts_are_turned_and_the_run_is_of_what_they_became(nails_run, nails):
+    config = run_folder.read_config(nails_run)
+    made = os.path.join(nails_run, "upright")
     assert (config.data.upright, config.data.root, config.data.image_size) == (True, made, (32, 96))  # 64 x 128 would be more
     assert sorted(os.listdir(os.path.join(made, "train", "good"))) == [f"{i:02}.png" for i in range(12)]
     assert cv2.imread(os.path.join(made, "train", "good", "03.png")).shape == (32, 96, 3)
     assert turning.source(made) == nails and not os.path.exists(os.path.join(made, "test"))
-    assert run_folder.read_station(run).align == "align.json" and run_folder.read_station(run).roi == "roi.png"
-
-
-def test_it_is_measured_on_pictures_as_they_came_by_default_and_named(run, nails, tmp_path):
-    found = report(run, "--thresholds", "value:0.5,value:0.5")
-    assert found["data"] == nails and found["n_images"] == 6 and found["warnings"] == []
-    by_default = open(os.path.join(run, "evaluation", "predictions.csv")).read()
-    assert report(run, "--data", nails, "--thresholds", "value:0.5,value:0.5") == found
-    assert open(os.path.join(run, "evaluation", "predictions.csv")).read() == by_default
-    like, out = os.path.join(run, "align.json"), str(tmp_path / "by-hand")
-    assert align.main([nails, "--out", out, "--like", like, "--quiet"]) == 0
-    by_hand = report(run, "--data", out, "--thresholds", "value:0.5,value:0.5")
-    assert (by_hand["data"], by_hand["turned"]) == (out, None)
-    assert os.path.dirname(found["turned"]) == run and os.path.basename(found["turned"]).startswith("upright-test-")
-    assert found["image_auroc_roi"] > 0.5
-    for key in ("image_auroc_roi", "pixel_auroc_roi", "aupro", "miss_rate", "image_size"):
-        assert by_hand[key] == found[key]
-
-
-def test_predict_turns_what_it_is_given_to_the_same_scores(run, nails, capsys):
-    report(run, "--data", nails, "--thresholds", "value:0.5,value:0.5")
-    with open(os.path.join(run, "evaluation", "predictions.csv"), newline="") as stream:
-        measured = {tuple(row["path"].rsplit(os.sep, 2)[1:]): float(row["score_roi"]) for row in csv.DictReader(stream)}
-    capsys.readouterr()
-    predict.main(["--run", run, "--json", "--quiet", os.path.join(nails, "test")])
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    told = {tuple(row["path"].rsplit(os.sep, 2)[1:]): row["score"] for row in rows}
-    assert told.keys() == measured.keys() and len(told) == 6
-    np.testing.assert_allclose([told[name] for name in told], [measured[name] for name in told], atol=1e-5)
+    assert run_folder.read_station(nails_run).align == "align.json" and run_folder.read_station(nails_run).roi == "roi.png"
 
 
 def test_a_product_that_lies_still_is_left_as_it_is(small_demo, tmp_path):
@@ -96,9 +45,9 @@ def test_the_window_to_train_on_is_cut_to_the_canvas(nails, tmp_path):
     assert few.data.image_size == (32, 96)
 
 
-def test_a_run_that_goes_on_does_so_as_it_began(run, nails, tmp_path):
-    folder = shutil.copytree(run, str(tmp_path / "moved"))
-    shutil.move(run, run + "-gone")
+def test_a_run_that_goes_on_does_so_as_it_began(nails_run, nails, tmp_path):
+    folder = shutil.copytree(nails_run, str(tmp_path / "moved"))
+    shutil.move(nails_run, nails_run + "-gone")
     try:
         assert run_folder.read_config(folder).data.root == os.path.join(folder, "upright")  # it is looked for beside
         shutil.rmtree(os.path.join(folder, "best"))
@@ -107,16 +56,16 @@ def test_a_run_that_goes_on_does_so_as_it_began(run, nails, tmp_path):
         assert train.main(["--run", folder, "--resume", "--quiet"]) == 0
         assert os.path.isfile(os.path.join(folder, "best", "weights.npz"))
     finally:
-        shutil.move(run + "-gone", run)
-    resumed = train.resume_config(train.parser().parse_args(["--run", run, "--resume", "--config", "padim_scattering", *[
+        shutil.move(nails_run + "-gone", nails_run)
+    resumed = train.resume_config(train.parser().parse_args(["--run", nails_run, "--resume", "--config", "padim_scattering", *[
         word for setting in SMALL[1:] for word in ("--set", setting)]]))
-    assert (resumed.data.upright, resumed.data.image_size, resumed.data.root) == (True, (32, 96), os.path.join(run, "upright"))
+    assert (resumed.data.upright, resumed.data.image_size, resumed.data.root) == (True, (32, 96), os.path.join(nails_run, "upright"))
 
 
-def test_what_a_killed_run_left_before_it_began_is_made_anew_and_what_is_not_its_own_is_kept(nails, run, tmp_path, capsys):
+def test_what_a_killed_run_left_before_it_began_is_made_anew_and_what_is_not_its_own_is_kept(nails, nails_run, tmp_path, capsys):
     folder, rest = tmp_path / "run", ".grdnet-00000000-4194303-0123456789abcdef.tmp"
     (folder / rest / "train" / "good").mkdir(parents=True)  # killed while it turned
-    shutil.copytree(os.path.join(run, "upright"), folder / "upright")  # and before, after it had
+    shutil.copytree(os.path.join(nails_run, "upright"), folder / "upright")  # and before, after it had
     (folder / "upright" / "train" / "good" / "old.png").write_bytes(b"half")
     assert fit(nails, str(folder)) == 0
     assert "old.png" not in os.listdir(folder / "upright" / "train" / "good")
@@ -150,30 +99,14 @@ def test_where_they_cannot_be_turned_auto_goes_on_and_true_ends_with_one_line(sm
     assert not os.path.exists(tmp_path / "run")
 
 
-def test_by_the_stations_alignment_they_lie_as_another_runs_do(run, nails, tmp_path):
-    own = os.path.join(run, "align.json")
+def test_by_the_stations_alignment_they_lie_as_another_runs_do(nails_run, nails, tmp_path):
+    own = os.path.join(nails_run, "align.json")
     config = configuration.load_config("padim_scattering", [f"data.root={nails}", f"station.align={own}"])
     found = upright.decided(config, str(tmp_path / "run")).config
-    assert found.data.image_size == run_folder.read_config(run).data.image_size
+    assert found.data.image_size == run_folder.read_config(nails_run).data.image_size
     for name in ("00.png", "07.png"):
-        ours, theirs = (os.path.join(folder, "upright", "train", "good", name) for folder in (str(tmp_path / "run"), run))
+        ours, theirs = (os.path.join(folder, "upright", "train", "good", name) for folder in (str(tmp_path / "run"), nails_run))
         assert open(ours, "rb").read() == open(theirs, "rb").read()
-
-
-def test_pictures_without_a_part_are_counted_and_a_region_as_they_lay_is_refused(run, nails, tmp_path, capsys):
-    data = shutil.copytree(nails, str(tmp_path / "data"))
-    cv2.imwrite(os.path.join(data, "test", "good", "empty.png"), np.full((160, 180, 3), 220, np.uint8))
-    found = report(run, "--data", data, "--thresholds", "value:0.5,value:0.5")
-    assert any(line.startswith("1 pictures are not measured: no part on plain ground is found") and
-               line.endswith(os.path.join(data, "test", "good", "empty.png")) for line in found["warnings"])
-    cv2.imwrite(str(tmp_path / "region.png"), np.full((160, 180), 255, np.uint8))
-    assert evaluate.main(["--run", run, "--data", nails, "--roi", str(tmp_path / "region.png")]) == 2
-    assert "is turned upright, and its regions with it" in capsys.readouterr().err
-    for part in ("good", "spot"):
-        for i in range(3):
-            cv2.imwrite(os.path.join(data, "test", part, f"{i}.png"), np.full((160, 180, 3), 220, np.uint8))
-    assert evaluate.main(["--run", run, "--data", data]) == 2
-    assert f"{data}: in 7 of 7 pictures no part on plain ground is found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -210,11 +143,49 @@ def test_a_run_that_goes_on_with_a_new_lot_turns_it_alike(nails, tmp_path):
     assert (again.root, again.image_size) == (os.path.join(str(tmp_path / "other"), "upright"), (96, 320))
 
 
-def test_its_pictures_are_compared_with_those_of_a_run_that_left_them_as_they_lie(run, nails, tmp_path, capsys):
-    other = str(tmp_path / "as-they-lie")
-    assert fit(nails, other, "data.upright=false") == 0
-    for folder, threshold in ((run, 0), (other, 1)):
-        report(folder, "--data", nails, "--thresholds", f"value:{threshold},value:0.5")
-    capsys.readouterr()
-    assert evaluate.main(["--compare", run, other, "--out", str(tmp_path / "comparison")]) == 0
-    assert "good rejected 3 -> 0 of 3, 3 no more, 0 newly" in capsys.readouterr().out
+def test_a_run_whose_name_another_has_now_reads_its_own_pictures(nails, tmp_path):
+    first, second = str(tmp_path / "run"), str(tmp_path / "kept")
+    for folder in (first, second):
+        assert fit(nails, folder) == 0
+    shutil.move(second, str(tmp_path / "old"))
+    shutil.move(first, second)
+    assert run_folder.read_config(str(tmp_path / "old")).data.root == str(tmp_path / "old" / "upright")
+    assert run_folder.read_config(second).data.root == os.path.join(second, "upright")
+
+
+def test_one_part_longer_than_all_others_does_not_leave_them_out(nails, tmp_path, caplog):
+    data = shutil.copytree(nails, str(tmp_path / "data"))
+    small = cv2.imread(os.path.join(data, "train", "good", "00.png"))
+    for i in range(1, 7):  # of seven the camera stood half as near
+        path = os.path.join(data, "train", "good", f"{i:02}.png")
+        half = cv2.resize(cv2.imread(path), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        ground = np.full_like(small, 220)
+        ground[40:40 + half.shape[0], 45:45 + half.shape[1]] = half
+        cv2.imwrite(path, ground)
+    folder = str(tmp_path / "run")
+    assert fit(data, folder) == 0
+    assert run_folder.read_config(folder).data.upright is False
+    assert "but are not turned upright" in caplog.text and "three quarters of the largest one's length" in caplog.text
+    assert not os.path.exists(os.path.join(folder, "upright"))
+
+
+def test_what_is_left_out_and_what_is_in_both_splits_is_recorded_as_ever(nails, tmp_path, caplog):
+    data = shutil.copytree(nails, str(tmp_path / "data"))
+    shutil.copy(os.path.join(data, "train", "good", "00.png"), os.path.join(data, "test", "good", "0.png"))
+    cv2.imwrite(os.path.join(data, "train", "good", "99.png"), np.full((160, 180, 3), 220, np.uint8))
+    with open(os.path.join(data, "train", "good", "05.png"), "wb") as stream:
+        stream.write(b"no picture")
+    folder = str(tmp_path / "run")
+    assert fit(data, folder, "data.on_bad_image=skip", "data.max_skipped=0.2") == 0
+    assert f"the same picture is in training and test: {data}/train/good/00.png" in caplog.text
+    with open(os.path.join(folder, "summary.json"), encoding="utf-8") as stream:
+        skipped = dict(json.load(stream)["skipped"])
+    assert set(skipped) == {os.path.join(data, "train", "good", name) for name in ("05.png", "99.png")}
+
+
+def test_it_goes_on_by_the_words_that_it_began_with(nails_run, nails):
+    words = ["--run", nails_run, "--resume", "--data", nails, "--config", "padim_scattering"]
+    same = [word for setting in SMALL[1:] for word in ("--set", setting)]
+    assert train.resume_config(train.parser().parse_args([*words, *same])).data.root == os.path.join(nails_run, "upright")
+    with pytest.raises(InputError, match="data.image_size = .*: the run turned its parts, .*; leave it out"):
+        train.resume_config(train.parser().parse_args([*words, *same, "--set", SMALL[0]]))
