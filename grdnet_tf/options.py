@@ -60,7 +60,7 @@ class Data(Section):
     border: choice("reflect", "constant", "nearest", "wrap") = option("reflect", "what a turn brings in at the border")
     brightness: number(0.0, 0.9) = option(0.0, "the whole picture is darker or lighter by up to this share")
     contrast: number(0.0, 0.9) = option(0.0, "its contrast about its mean is lowered or raised by up to this share")
-    varied: Share = option(0.0, "share of the pictures with light, focus, noise and JPEG a little other, as a camera's")
+    varied: Share = option(0.0, "share of the pictures with light, focus and noise a little other, as a camera brings them")
     on_bad_image: choice("error", "skip") = option("error", "what a file that cannot be used does")
     max_skipped: Share = option(0.05, "share of skipped pictures that stops the run")
     parallel_calls: whole() = option(0, "threads of the input pipeline; 0: tf.data decides")

@@ -1,7 +1,7 @@
 """Random rotation, flips and crop of picture and region of interest together (the paper: a turn in [-pi/2, pi/2]).
 
-And light: a gain and a contrast of the whole picture; light, focus, noise and JPEG of a camera. What is drawn into it
-later, a shade too, is local, and stays so.
+And light: a gain and a contrast of the whole picture; light, focus and noise of a camera. What is drawn into it later, a
+shade too, is local, and stays so.
 """
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def augment(image, roi, seed, **options):
 
 def augment_batch(images, rois, seeds, *, rotation: float, flip_horizontal: bool, flip_vertical: bool, border: str,
                   crop: Optional[Tuple[int, int]] = None, turned: float = 1.0, brightness: float = 0.0,
-                  contrast: float = 0.0, varied: float = 0.0, depth: int = 8):
+                  contrast: float = 0.0, varied: float = 0.0):
     """`augment` of a batch: (B, H, W, C), (B, H, W, 1) or None, (B, 2) -> the same. Each sample has its own seed.
 
     Only a share of `turned` is turned. The others keep every pixel as it is: a turn blurs a picture a little, and a
     network that sees none but blurred ones takes the grain of the pictures to be inspected for something new.
     `crop` (h, w) keeps a window of that size, at a whole-pixel place that is uniform in the turned and flipped picture.
     Then x -> gain (mean + factor (x - mean)), cut to [0, 1]: the gain from 1 +- `brightness`, the factor from 1 +-
-    `contrast`, the mean that of the picture. Last, a share of `varied` is as `varying.varied` would have it for files of
-    `depth` bits, but not moved.
+    `contrast`, the mean that of the picture. Last, a share of `varied` is as `varying.varied` would have it, but neither
+    moved nor compressed.
     """
     if rotation or flip_horizontal or flip_vertical or crop:
         images, rois = _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned)
     images = _lit(images, seeds, brightness, contrast) if brightness or contrast else images
-    return (_varied(images, seeds, varied, depth) if varied else images), rois
+    return (_varied(images, seeds, varied) if varied else images), rois
 
 
 def _placed(images, rois, seeds, rotation, flip_horizontal, flip_vertical, border, crop, turned):
@@ -68,14 +68,14 @@ def _lit(images, seeds, brightness, contrast):
     return tf.clip_by_value(gain * (mean + factor * (images - mean)), 0.0, 1.0)
 
 
-def _varied(images, seeds, share, depth):
-    """`varying.varied` of a batch, without its shift."""
+def _varied(images, seeds, share):
+    """`varying.varied` of a batch, without its shift and its JPEG."""
     fold = tf.random.experimental.stateless_fold_in
     numbers, grain = tf.map_fn(lambda seed: (
-        tf.random.stateless_uniform([8], fold(seed, _CAMERA)),
+        tf.random.stateless_uniform([6], fold(seed, _CAMERA)),
         tf.random.stateless_normal(tf.shape(images)[1:], fold(seed, _GRAIN))), seeds,
         fn_output_signature=(tf.float32, tf.float32))
-    chosen, gain, gamma, sharp, sigma, noise, raw, quality = tf.unstack(numbers[:, None, None, None], axis=-1)
+    chosen, gain, gamma, sharp, sigma, noise = tf.unstack(numbers[:, None, None, None], axis=-1)  # (B, 1, 1, 1) each
     peak = tf.reduce_max(images, (1, 2, 3), keepdims=True)
     changed = peak * tf.math.divide_no_nan(images, peak) ** (1 + varying.GAMMA * (2 * gamma - 1))
     changed = tf.clip_by_value((1 + varying.GAIN * (2 * gain - 1)) * changed, 0.0, 1.0)
@@ -86,27 +86,8 @@ def _varied(images, seeds, share, depth):
         padded = tf.pad(changed, [[0, 0], *([1, 1] if i == axis else [0, 0] for i in (1, 2)), [0, 0]], "SYMMETRIC")
         before, after = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
         changed += beside * (before + after - 2 * changed)
-    changed = tf.clip_by_value(changed + varying.NOISE * noise * peak * grain, 0.0, 1.0)
-    if depth == 8:
-        changed = _compressed(changed, tf.logical_and(chosen < share, raw >= 0.5)[:, 0, 0, 0], quality[:, 0, 0, 0])
-    return tf.where(chosen < share, changed, images)
-
-
-def _compressed(images, which, quality):
-    """(B, H, W, C): those of `which` (B,) written as JPEG and read again, the quality by `quality` (B,) in [0, 1)."""
-    least, most = varying.QUALITY
-    qualities = least + tf.cast(quality * (most - least + 1), tf.int32)
-
-    def read_again(number):
-        pixels = tf.cast(tf.round(images[number] * 255.0), tf.uint8)
-        file = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=qualities[number])
-        return tf.cast(tf.io.decode_jpeg(file, images.shape[-1], dct_method="INTEGER_ACCURATE"), images.dtype) / 255.0
-
-    def one(number):
-        return tf.cond(which[number], lambda: read_again(number), lambda: images[number])
-
-    like = tf.TensorSpec(images.shape[1:], images.dtype)
-    return tf.map_fn(one, tf.range(tf.shape(images)[0]), fn_output_signature=like)
+    changed += varying.NOISE * noise * peak * grain
+    return tf.where(chosen < share, tf.clip_by_value(changed, 0.0, 1.0), images)
 
 
 def _shifted(transforms, y, x):

@@ -78,7 +78,7 @@ class TrainingStream:
                 rois = tf.ones_like(images[..., :1])
             images, rois = augment_batch(images, rois, seeds, rotation=d.rotation, turned=d.turned, border=d.border,
                                          crop=d.crop, flip_horizontal=d.flip_horizontal, flip_vertical=d.flip_vertical,
-                                         brightness=d.brightness, contrast=d.contrast, varied=d.varied, depth=self.depth)
+                                         brightness=d.brightness, contrast=d.contrast, varied=d.varied)
             return _batch(seeds, images, rois, self.perturb)
 
         return _finished(decoded, finish, d.parallel_calls)

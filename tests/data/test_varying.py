@@ -48,7 +48,7 @@ def test_dim_pictures_of_a_deep_camera_change_as_much_as_bright_ones():
     for value in (0.5, 0.0625, 0.002):
         flat = np.full((32, 32, 1), value, np.float32)
         trained = augment_batch(tf.constant(np.stack([flat] * 100)), None, tf.constant([[i, 4] for i in range(100)]),
-                                varied=1.0, depth=16, **STILL)[0].numpy()
+                                varied=1.0, **STILL)[0].numpy()
         for found in (several(flat, 100, depth=16), trained):
             means, noise = found.mean(axis=(1, 2, 3)) / value, found.std(axis=(1, 2, 3)) / value
             assert 0.89 < means.min() < 0.92 and 1.08 < means.max() < 1.11 and 0.008 < noise.max() < 0.0105
@@ -57,8 +57,7 @@ def test_dim_pictures_of_a_deep_camera_change_as_much_as_bright_ones():
 def test_a_black_picture_stays_black():
     black = np.zeros((8, 8, 3), np.float32)
     assert not several(black, 10, depth=16).any()
-    trained = augment_batch(tf.constant([black] * 8), None, tf.constant([[i, 2] for i in range(8)]), varied=1.0, **STILL)
-    assert not trained[0].numpy().any()
+    assert not augment_batch(tf.constant(black[None]), None, tf.constant([[1, 2]]), varied=1.0, **STILL)[0].numpy().any()
 
 
 def test_edges_move_by_half_a_hundredth_of_the_side():
@@ -91,7 +90,7 @@ def test_gamma_bends_what_lies_between_black_and_the_brightest(monkeypatch):
         monkeypatch.setattr(varying, name, value)
     ramp = np.linspace(0, 0.5, 64, dtype=np.float32).reshape(1, 64, 1).repeat(8, 0)
     trained = augment_batch(tf.constant(np.stack([ramp] * 60)), None, tf.constant([[i, 4] for i in range(60)]),
-                            varied=1.0, depth=16, **STILL)[0].numpy()
+                            varied=1.0, **STILL)[0].numpy()
     for found in (several(ramp, 60, depth=16), trained):
         middle = found[:, 4, 32, 0] / ramp[4, 32, 0]  # 0.508 of the brightest: to the power of 0.95 to 1.05
         assert 0.966 < middle.min() < 0.972 and 1.028 < middle.max() < 1.035
@@ -112,7 +111,7 @@ def test_in_training_a_share_is_varied_each_by_its_own_seed():
 def test_in_training_light_and_noise_are_as_large_and_blur_keeps_the_mean():
     flat = tf.fill((200, 32, 32, 1), 0.5)
     seeds = tf.constant([[i, 9] for i in range(200)])
-    found = augment_batch(flat, None, seeds, varied=1.0, depth=16, **STILL)[0].numpy()
+    found = augment_batch(flat, None, seeds, varied=1.0, **STILL)[0].numpy()
     means, noise = found.mean(axis=(1, 2, 3)), found.std(axis=(1, 2, 3))
     assert 0.449 < means.min() < 0.46 and 0.54 < means.max() < 0.551
     assert noise.min() < 0.0005 and 0.004 < noise.max() < 0.0052
@@ -125,29 +124,8 @@ def test_in_training_half_are_less_sharp_as_a_gaussian_would_make_them(monkeypat
     image = scene(1, (32, 32))
     image[10:20, 10:20] = 0.9
     seeds = tf.constant([[i, 2] for i in range(40)])
-    found = augment_batch(tf.constant(np.stack([image] * 40)), None, seeds, varied=1.0, depth=16, **STILL)[0].numpy()
+    found = augment_batch(tf.constant(np.stack([image] * 40)), None, seeds, varied=1.0, **STILL)[0].numpy()
     sharp = np.abs(found - image).max(axis=(1, 2, 3)) < 1e-6
     expected = cv2.GaussianBlur(image, (3, 3), 0.45, borderType=cv2.BORDER_REFLECT)[..., None]
     assert 10 <= sharp.sum() <= 30
     np.testing.assert_allclose(found[~sharp], np.broadcast_to(expected, found[~sharp].shape), atol=1e-5)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_in_training_half_are_compressed_as_a_file_would_be_if_of_8_bit(monkeypatch, channels):
-    for name in ("GAIN", "GAMMA", "NOISE"):
-        monkeypatch.setattr(varying, name, 0.0)
-    monkeypatch.setattr(varying, "FOCUS", (0.01, 0.01))
-    image = np.round(scene(channels) * 255).astype(np.float32) / 255
-    images, seeds = tf.constant(np.stack([image] * 60)), tf.constant([[i, 6] for i in range(60)])
-    found = augment_batch(images, None, seeds, varied=1.0, **STILL)[0].numpy()
-    changed = np.abs(found - image).max(axis=(1, 2, 3)) > 1e-4
-    assert 18 <= changed.sum() <= 42
-    files = np.stack([compressed(image, quality) for quality in range(varying.QUALITY[0], varying.QUALITY[1] + 1)])
-    nearest = [np.abs(files - one).mean(axis=(1, 2, 3)).argmin() for one in found[changed]]
-    for one, quality in zip(found[changed], nearest):
-        assert np.abs(files[quality] - one).max() < 3.5 / 255  # other builds of libjpeg may round otherwise
-    assert min(nearest) <= 2 and max(nearest) >= 11
-    deep = augment_batch(images, None, seeds, varied=1.0, depth=16, **STILL)[0].numpy()
-    np.testing.assert_allclose(deep, np.broadcast_to(image, deep.shape), atol=1e-6)
-    share = augment_batch(images, None, seeds, varied=0.5, **STILL)[0].numpy()
-    assert 5 <= (np.abs(share - image).max(axis=(1, 2, 3)) > 1e-4).sum() <= 25
