@@ -170,9 +170,10 @@ def _turned(config, folder):
         except InputError as error:
             raise turning.CannotTurn(f"{root}: {error}") from None
     out = os.path.join(os.path.abspath(folder), run_folder.UPRIGHT)
-    if turning.is_made(out):  # by a run that was cut off before it began
-        shutil.rmtree(out)
-    found = turning.turn({"train": inspection.records}, alignment, out, root, _watched, fewest=aligning.FEWEST)
+    with run_folder.locked(folder):
+        if turning.is_made(out):  # by a run that was cut off before it began
+            shutil.rmtree(out)
+        found = turning.turn({"train": inspection.records}, alignment, out, root, _watched, fewest=aligning.FEWEST)
     logger.info("%s: the parts are turned to lie alike, %d x %d, in %s; pictures to be judged are turned as they are, but for "
                 "those that a server is sent", root, *alignment.size[::-1], out)
     _tell_lost(found.lost, root)

@@ -12,6 +12,7 @@ from grdnet_tf import config as configuration
 from grdnet_tf.cli import align, train
 from grdnet_tf.data import turning
 from grdnet_tf.errors import InputError
+from grdnet_tf.locking import lock
 from grdnet_tf.training import prepare, run_folder, upright
 
 
@@ -189,3 +190,13 @@ def test_it_goes_on_by_the_words_that_it_began_with(nails_run, nails):
     assert train.resume_config(train.parser().parse_args([*words, *same])).data.root == os.path.join(nails_run, "upright")
     with pytest.raises(InputError, match="data.image_size = .*: the run turned its parts, .*; leave it out"):
         train.resume_config(train.parser().parse_args([*words, *same, "--set", SMALL[0]]))
+
+
+def test_two_trainings_do_not_turn_into_one_folder(nails, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = configuration.load_config("cpu", [f"data.root={nails}"])
+    with lock(str(folder / "lock")):
+        with pytest.raises(InputError, match="lock"):
+            upright.decided(config, str(folder))
+    assert upright.decided(config, str(folder)).config.data.upright is True
