@@ -87,7 +87,10 @@ class FeatureDetector(keras.Model):
 
     def of_known(self, distances):
         """`distances` (B, h, w), 0 at positions that are not known; those of another grid as they are."""
-        return distances if self.known is None or distances.shape[1:] != self.known.shape else distances * self.known
+        return distances * self.known if self._has_unknown(distances) else distances
+
+    def _has_unknown(self, distances):
+        return self.known is not None and distances.shape[1:] == self.known.shape
 
     def score(self, features, distances, anomaly_map, roi):
         """(B,) in [0, 1): the map's maximum."""
@@ -98,8 +101,7 @@ class FeatureDetector(keras.Model):
         down, across = (tf.constant(enlarging(side, cells, self.smoothing))
                         for side, cells in zip(size, distances.shape[1:]))
         enlarged = tf.matmul(tf.matmul(down, distances), across, transpose_b=True)
-        of_all = self.known is None or distances.shape[1:] != self.known.shape
-        return enlarged if of_all else enlarged * self.weight
+        return enlarged * self.weight if self._has_unknown(distances) else enlarged
 
     def scaled(self, distance):
         """d^2 / (d^2 + s^2), in [0, 1)."""

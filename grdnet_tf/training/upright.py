@@ -1,7 +1,7 @@
 """Loose parts that a run turns upright by itself (`data.upright`): what it trains on, and what it is measured on.
 
     DIR/train/good       ->  RUN/upright, a data folder like another, on which the run trains; RUN/align.json turns what comes
-    --add-good DIR       ->  RUN/upright-added-0, -1, ... of a run that goes on from one whose parts were turned
+    --add-good DIR       ->  RUN/upright-added-0-DIGEST, ... of a run that goes on from one whose parts were turned
     evaluate --data DIR  ->  RUN/upright-test-DIGEST, of DIR as it is; made anew where DIR has changed
     --good DIR           ->  RUN/upright-good-DIGEST, the same for thresholds
 """
