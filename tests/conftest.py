@@ -1,4 +1,5 @@
 """Settings and fixtures shared by all tests."""
+import logging
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it reads this once
@@ -16,6 +17,12 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DATA = os.path.abspath(os.path.join(ROOT, os.environ.get("GRDNET_DATA", os.path.join("..", "shared", "data"))))
+
+
+@pytest.fixture(autouse=True)
+def not_quiet():
+    """A command that a test before called with --quiet has hushed the package for its process; each test starts anew."""
+    logging.getLogger("grdnet_tf").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
