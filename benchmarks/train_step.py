@@ -69,6 +69,7 @@ def report(name, config, batch_size, precision, jit, turns, parts, json=None):
     import tensorflow as tf
 
     from benchmarks import lines
+    from grdnet_tf.config import replace
 
     row = {"config": name, "batch": batch_size, "precision": precision, "xla": jit}
     if precision == "tf32" and not tf.config.list_logical_devices("GPU"):
@@ -79,7 +80,7 @@ def report(name, config, batch_size, precision, jit, turns, parts, json=None):
     tf.keras.utils.set_random_seed(0)
     tf.keras.mixed_precision.set_global_policy("float32" if precision == "tf32" else precision)
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
-    model, batch = build(config, batch_size)
+    model, batch = build(replace(config, train__jit="on" if jit else "off"), batch_size)
     flop = count_flop(tf.function(model.train_step).get_concrete_function(batch).graph)
     size = "{}x{}".format(*config.data.trained_size)
     setting = f"{name:16} {size:>9} {batch_size:5} {precision:14} {'on' if jit else 'off':3}"

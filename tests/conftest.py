@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it reads this once
 
+import grdnet_tf  # noqa: F401  it sets another of these: the tests' own process computes as the commands that they start
+
 import cv2
 import numpy as np
 import pytest
