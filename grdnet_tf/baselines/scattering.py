@@ -22,6 +22,7 @@ LENGTH = 2.0                # along them, in those across
 REACH = 3.6                 # kernels end after so many
 FLOOR = 3e-4                # energies below it are alike: 1/13 of a grey value of 8 bit
 LOG, MEAN, CHROMA = 0.9, 3.0, 5.0  # bring logarithms, mean colours and their differences to a scale that `ridge` suits
+VERSION = 2                 # raised where the same numbers give other activations
 LIGHT, DARK = 0.3, 0.05     # every picture's mean, whatever its exposure, if that leaves more than so much
 
 
@@ -56,7 +57,8 @@ class Scattering(keras.layers.Layer):
             chroma = tf.concat([red - green, 0.5 * (red + green) - blue], axis=-1)
             colours += [CHROMA * self._cells(chroma), self._spread(chroma)]
             for level, coarser in enumerate(self._pyramid(chroma)):
-                energies.append(self._cells(_energy(*_filtered(coarser, self.first)), level))
+                if level:  # at full resolution half of the pixels' colours are the camera's guess (Bayer), or JPEG's
+                    energies.append(self._cells(_energy(*_filtered(coarser, self.first)), level))
         energies = logarithm(tf.concat(energies, axis=-1))
         wide = [tf.nn.avg_pool2d(energies, 2 * (stride // self.strides[0]) + 1, 1, "SAME") for stride in self.strides[1:]]
         found = tf.concat([energies, *colours, *wide], axis=-1)
@@ -72,9 +74,19 @@ class Scattering(keras.layers.Layer):
             found += [self._cells(energy, level), self._cells(tf.abs(even), level, tf.nn.max_pool2d),
                       *(self._cells(line, level) for line in lines)]
             if level + 1 < self.levels:
-                coarser = tf.nn.avg_pool2d(energy, 2, 2, "SAME")
-                found.append(self._cells(_energy(*_filtered(coarser, self.second)), level + 1))
+                found.append(self._again(energy, level))
         return found
+
+    def _again(self, energy, level):
+        """The energies that those of a level have one scale up, (B, H / s, W / s, 4 times as many).
+
+        By the first wavelets two levels lower, which takes an eighth of the work, or where the grid is one level lower by
+        wavelets twice as wide.
+        """
+        lower = min(2, self.levels - 1 - level)
+        for _ in range(lower):
+            energy = tf.nn.avg_pool2d(energy, 2, 2, "SAME")
+        return self._cells(_energy(*_filtered(energy, self.first if lower == 2 else self.second)), level + lower)
 
     def _pyramid(self, pictures):
         """`pictures`, and what is left of them at each halving of their sides."""
@@ -95,7 +107,8 @@ class Scattering(keras.layers.Layer):
     def digest(self) -> str:
         """SHA-256 of all that the activations depend on."""
         return fingerprint({"first": self.first, "second": self.second,
-                            "numbers": np.array([FLOOR, LOG, MEAN, CHROMA, LIGHT, DARK, self.neighbourhood, *self.strides])})
+                            "numbers": np.array([VERSION, FLOOR, LOG, MEAN, CHROMA, LIGHT, DARK, self.neighbourhood,
+                                                 *self.strides])})
 
 
 def logarithm(energies):

@@ -68,7 +68,8 @@ def load(config, path: str):
     if state.get("method") != method:
         raise InputError(f"{path}: fitted by {state.get('method')}, the configuration says {method}")
     if state.get("backbone_sha256") != features.digest():
-        raise InputError(f"{path}: fitted with another backbone ({state.get('backbone')}, or other weights of it)")
+        raise InputError(f"{path}: fitted with another backbone ({state.get('backbone')}, other weights of it, or an older "
+                         "version's wavelets)")
     try:
         model = detector(config, features, arrays, int(config.data.channels))
         model(tf.zeros((1, *config.data.image_size, int(config.data.channels))))  # what is missing shows in use

@@ -1,7 +1,7 @@
 """How much memory does a fit of PaDiM take, and how much is there? No TensorFlow."""
 import os
 
-NUMBERS = 250  # of a place at most, as far as it can be known before anything is made: wavelets of colour pictures
+NUMBERS = 234  # of a place at most, as far as it can be known before anything is made: wavelets of colour pictures
 
 
 def needed(image_size, stride, numbers=NUMBERS, groups=1) -> int:

@@ -111,15 +111,15 @@ def test_a_fit_that_memory_cannot_hold_is_refused_before_training_and_a_fitted_r
     folder = str(tmp_path / "run")
     assert train.main(["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS]) == 2
     said = one_line(capsys)
-    assert "PaDiM would need 92 MB for 8 x 8 places of 250 numbers, of 1 MB" in said and "features.fused: false" in said
+    assert "PaDiM would need 92 MB for 8 x 8 places of 234 numbers, of 1 MB" in said and "features.fused: false" in said
     assert not os.path.exists(folder) and type(load_run(run).model).__name__ == "Fused"
 
 
 def test_more_groups_than_channels_are_refused_before_training(small_demo, tmp_path, capsys):
     folder = str(tmp_path / "run")
-    words = ["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS, "--set", "features.groups=251"]
+    words = ["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS, "--set", "features.groups=235"]
     assert train.main(words) == 2
-    assert "features.groups = 251: more than the 250 channels" in one_line(capsys) and not os.path.exists(folder)
+    assert "features.groups = 235: more than the 234 channels" in one_line(capsys) and not os.path.exists(folder)
 
 
 def test_a_plain_run_becomes_a_fused_one_without_training_and_back(copy):
