@@ -111,7 +111,7 @@ def test_a_fit_that_memory_cannot_hold_is_refused_before_training_and_a_fitted_r
     folder = str(tmp_path / "run")
     assert train.main(["--data", small_demo, "--run", folder, *SMALL, *FUSED, *WAVELETS]) == 2
     said = one_line(capsys)
-    assert "PaDiM would need 92 MB for 8 x 8 places of 234 numbers, of 1 MB" in said and "features.fused: false" in said
+    assert "PaDiM would need 80 MB for 8 x 8 places of 234 numbers, of 1 MB" in said and "features.fused: false" in said
     assert not os.path.exists(folder) and type(load_run(run).model).__name__ == "Fused"
 
 
