@@ -80,7 +80,7 @@ class Scattering(keras.layers.Layer):
     def _again(self, energy, level):
         """The energies that those of a level have one scale up, (B, H / s, W / s, 4 times as many).
 
-        By the first wavelets two levels lower, which takes an eighth of the work, or where the grid is one level lower by
+        By the first wavelets two levels lower, a small part of the work, or where the grid is one level lower by
         wavelets twice as wide.
         """
         lower = min(2, self.levels - 1 - level)
