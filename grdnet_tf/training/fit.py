@@ -73,9 +73,9 @@ def _all_steps(config, data, folder, own, go_on):
     if config.origin.parent:
         logger.info("from the best weights of %s, %s optimizers", config.origin.parent,
                     "its" if config.origin.updates else "fresh")
-    if not (go_on and run_folder.is_begun(own)):
-        run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
-    with Signals() as signals:
+    with Signals() as signals:  # before there is a run: whoever sees one may ask for its end
+        if not (go_on and run_folder.is_begun(own)):
+            run_folder.create_run(own, config, data.recorded)  # the last of what can fail for a wrong setting
         parts = make_callbacks(model, config, data, stream, held_out, own, steps, signals)
         if go_on:
             take_up(model, config, data, parts, folder, own)

@@ -127,7 +127,7 @@ def test_the_cosine_stays_at_its_end(start, resume, tmp_path, capsys):
     assert resume("--epochs", "4") == 0
     found = rates(run)
     assert found[0] > 10 * low
-    assert low < found[1] < 10 * low  # of the last step before the end
+    assert 0.999 * low < found[1] < 10 * low  # of the last step before the end (Keras 2) or of the next (Keras 3)
     np.testing.assert_allclose(found[2:], low, rtol=1e-4)
     assert run_folder.read_config(str(run)).train.cosine_epochs == 2
 

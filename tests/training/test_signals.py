@@ -117,6 +117,21 @@ def test_a_second_signal_ends_the_process():
 
 
 @posix
+def test_a_signal_within_a_destructor_is_kept_and_says_nothing():
+    """Python drops what is raised there, and would print a traceback between the run's lines."""
+    code = ("import os, signal, sys\nfrom grdnet_tf.training.signals import Interrupted, Signals\n"
+            "class Dying:\n    def __init__(self, last): self.last = last\n    def __del__(self): self.last()\n"
+            "def stop(): raise Interrupted(signals.number, 'after step 0')\n"
+            "before = sys.unraisablehook\n"
+            "with Signals() as signals:\n    signals.at_once = stop\n"
+            "    Dying(lambda: os.kill(os.getpid(), signal.SIGINT))\n    print(signals.number)\n"
+            "    Dying(lambda: 1 / 0)\nprint(sys.unraisablehook is before)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "2\nTrue\n" and done.returncode == 0
+    assert "ZeroDivisionError" in done.stderr and "Interrupted" not in done.stderr
+
+
+@posix
 def test_what_is_ignored_stays_ignored_and_handlers_come_back():
     """nohup means that a closed terminal does not end the run."""
     before = signal.getsignal(signal.SIGINT)
