@@ -120,6 +120,7 @@ def test_table_7_is_of_products_with_a_roi_alone(tmp_path, small_demo):
         paper_tables.chosen(listed("7"), 7)
 
 
+@pytest.mark.slow
 def test_figures_are_those_inside_the_roi_where_there_is_one(tmp_path, small_demo):
     out, category = str(tmp_path / "out"), os.path.basename(small_demo)
     bench = paper_tables.Bench(os.path.dirname(small_demo), out, SCALE, False)

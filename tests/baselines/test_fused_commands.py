@@ -59,6 +59,7 @@ def test_evaluate_with_thresholds_and_roi_and_of_an_epoch(run, capsys):
     assert evaluate.main(["--run", run, "--epoch", "1", "--pictures", "0", "--out", run + "-1"]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_ended_between_steps_and_fit_is_completed(run, copy, capsys):
     """As killed there: neither the fitted file nor the summary stand. The rest is what an unbroken run has."""
     os.remove(padim(copy))
@@ -76,6 +77,7 @@ def test_a_run_ended_between_steps_and_fit_is_completed(run, copy, capsys):
     assert os.stat(padim(copy)).st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_fused_with_its_new_best_weights_and_another_ridge(copy, capsys):
     before = read_arrays(padim(copy))[1]
     assert train.main(["--run", copy, "--resume", "--epochs", "3", "--set", "features.ridge=0.1"]) == 0
@@ -89,6 +91,7 @@ def test_a_run_that_goes_on_is_fused_with_its_new_best_weights_and_another_ridge
     assert "made for other weights than the best ones now" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_copies_are_learnt_beside_grdnet_too(copy):
     before = read_arrays(padim(copy))[0]["mean"]
     assert train.main(["--run", copy, "--resume", "--set", "features.varied=1"]) == 0
@@ -96,6 +99,7 @@ def test_copies_are_learnt_beside_grdnet_too(copy):
     assert state["features"]["varied"] == 1 and np.abs(arrays["mean"] - before).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_hint_works_where_a_key_of_padim_was_changed_and_auto_is_no_answer_any_more(copy, capsys):
     assert train.main(["--run", copy, "--resume", "--set", "features.ridge=0.1"]) == 0
     assert train.main(["--run", copy, "--resume", "--set", "features.fused=false"]) == 0
@@ -130,6 +134,7 @@ def test_a_plain_run_becomes_a_fused_one_without_training_and_back(copy):
     assert type(load_run(copy).model).__name__ == "Fused"
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_one_line_and_fitted_again(copy, capsys):
     arrays, state = read_arrays(padim(copy))
     for change, words in (({"backbone_sha256": "0" * 64}, "another backbone"), ({"method": "patchcore"}, "fitted by")):

@@ -64,6 +64,7 @@ def test_the_folder_that_is_made(upright):
     assert cv2.imread(os.path.join(upright, "roi.png"), 0)[16, 6:58].all()
 
 
+@pytest.mark.slow
 def test_new_pictures_are_judged_as_their_upright_ones_and_shown_as_they_lie(run, upright, nails, tmp_path, capsys):
     raw = [os.path.join(nails, "test", part, "1.png") for part in ("good", "spot")]
     plain = shutil.copytree(run, str(tmp_path / "plain"))

@@ -135,6 +135,7 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
 """
 
 
+@pytest.mark.slow
 def test_every_signature_in_a_process_without_this_library(exported, trained, tmp_path):
     shown, roi = selftest.test_pictures(32, 48, 3, rows=2)
     np.save(tmp_path / "images.npy", shown / np.float32(255))

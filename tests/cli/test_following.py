@@ -51,6 +51,7 @@ def test_evaluate_moves_the_region_and_says_where_it_could_not(moving, capsys, c
     assert len(kept["follow_sha256"]) == 64  # thresholds of a region that stays are others
 
 
+@pytest.mark.slow
 def test_predict_says_how_the_part_lies_and_so_does_an_export(moving, tmp_path, capsys):
     run, data, truth = moving
     good = os.path.join(data, "test", "good")

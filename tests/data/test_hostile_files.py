@@ -41,6 +41,7 @@ print("wrong", wrong, "most", most)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="memory is read from Linux' /proc")
 @pytest.mark.parametrize("what,limit", [("mutated", 50), ("bombs", 600)])
 def test_hostile_files_take_little_memory_and_are_refused_by_name(tmp_path, what, limit):

@@ -16,6 +16,7 @@ def test_draws_are_uniform():
     assert 0.0 <= draws.lattice.numpy().min() and draws.lattice.numpy().max() < 1.0
 
 
+@pytest.mark.slow
 def test_eager_graph_xla_and_tf_data():
     settings = EVERYTHING.replace(within_roi=1.0)
     image, seed, texture = pictures(), seeds(6), tf.constant(textures())

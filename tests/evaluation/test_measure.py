@@ -244,6 +244,7 @@ def test_regions_and_defects_of_each_image(mixed):
     assert sizes["smallest_found"] == pytest.approx(2 * np.sqrt(36 * 200 / np.pi))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_images():
     maps = np.random.default_rng(0).random((8, 64, 64, 1), dtype=np.float32)
 

@@ -149,6 +149,7 @@ def test_clipping_bounds_the_whole_gradient_of_each_network():
         assert length == pytest.approx(1e-3, rel=1e-2), name  # weights near 1 hold steps to 6e-8
 
 
+@pytest.mark.slow
 def test_one_replica_that_overflows_stops_the_update_of_all(replicas):
     """Loss scaling: the second half of the batch holds a NaN; no weight may take the first half's step alone."""
     parts = {name: part.numpy() for name, part in batch(n=4).items()}
@@ -180,7 +181,7 @@ def test_xla_gives_the_same_step():
         assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-3), name
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 0.1])
+@pytest.mark.parametrize("clip_norm", [pytest.param(0.0, marks=pytest.mark.slow), 0.1])
 def test_two_replicas_train_as_one_process(replicas, clip_norm):
     """With clipping, too: the norm of the whole gradient counts, and 0.1 is below that of every network here."""
     data = tf.data.Dataset.from_tensors(batch(n=8)).repeat()

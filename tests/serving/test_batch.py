@@ -72,6 +72,7 @@ def test_every_kind_of_bytes_and_no_text(inspect, contents):
             inspect([contents[0], wrong])
 
 
+@pytest.mark.slow
 def test_other_signatures_and_outputs(exported, served, contents):
     asked = np.array(contents[:3], object)
     regions = inspect_files(exported, "serve_regions", batch=2)(contents[:3])

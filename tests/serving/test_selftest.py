@@ -15,6 +15,7 @@ def test_the_self_test_passes_and_tells_how_far_apart(folder, model, thresholds)
     assert 0 < worst["score"] < 1e-5 and 0 < worst["anomaly_map"] < 1e-5
 
 
+@pytest.mark.slow
 def test_the_self_test_finds_other_weights_and_missing_signatures(folder, model, thresholds):
     offered = signatures.signatures(folding.inference_half(model), thresholds, (1, 4))
     with pytest.raises(ExportStopped, match="no signature static_b2"):

@@ -71,6 +71,7 @@ def test_a_picture_without_a_roi_is_cut_by_the_stations(model, pictures):
     assert broken["is_anomalous"].numpy().all() and (broken["score"].numpy() == 1).all()
 
 
+@pytest.mark.slow
 def test_the_servers_files_name_the_threshold_that_the_graph_decides_by(model, tmp_path):
     roi = np.zeros((32, 48), bool)
     roi[4:20, 8:30] = True

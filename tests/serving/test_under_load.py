@@ -47,6 +47,7 @@ with selftest.Session(folder) as session:
 LIMIT = 200  # MB that the process may grow by; a single picture of 7000 x 7000 takes 740 to 980
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="memory is read from Linux' /proc")
 def test_two_thousand_hostile_files_from_two_hundred_callers(folder, pictures, tmp_path):
     (tmp_path / "sound.png").write_bytes(selftest.encode(pictures[0][0]))

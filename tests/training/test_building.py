@@ -1,6 +1,7 @@
 """What the configuration says reaches the model and its data: turns, windows, defects, textures, replicas."""
 import cv2
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_training import FREE, arguments, complete, events, summary
 
@@ -9,6 +10,7 @@ from grdnet_tf.config import load_config
 from grdnet_tf.training import building, prepare
 
 
+@pytest.mark.slow
 def test_turns_and_blur_of_the_configuration_are_done(discs, tiny_config):
     def first(make, *settings):
         config = load_config(tiny_config, [f"data.root={discs}", "data.channels='3'", "data.flip_horizontal=false",
@@ -29,6 +31,7 @@ def test_turns_and_blur_of_the_configuration_are_done(discs, tiny_config):
     assert blurred > 1.1 * sharp > 0
 
 
+@pytest.mark.slow
 def test_windows_of_the_pictures_are_trained_on_and_whole_ones_judged(discs, tiny_config, tmp_path):
     run = tmp_path / "run"
     assert train.main(arguments(discs, run, tiny_config, *FREE, "--epochs", "2", "--set", "data.crop=[8, 16]")) == 0
@@ -38,6 +41,7 @@ def test_windows_of_the_pictures_are_trained_on_and_whole_ones_judged(discs, tin
     assert np.isfinite(summary(run)["figures"]["val_loss"])
 
 
+@pytest.mark.slow
 def test_textures_from_a_folder_are_shown_as_defects(discs, tiny_config, tmp_path):
     """Pictures of 16 x 24, green textures, every defect replaces: the strips in TensorBoard show green in the mask."""
     for i, side in enumerate((30, 40)):

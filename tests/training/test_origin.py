@@ -126,6 +126,7 @@ def test_what_it_takes_and_refuses(parent, tmp_path, capsys):
     assert not os.path.exists(tmp_path / "child")
 
 
+@pytest.mark.slow
 def test_a_parent_that_has_gone_on_is_not_begun_from_again(eager, parent, tmp_path, capsys):
     """A run that is killed before its first checkpoint begins again, with the weights that its record names."""
     copy, child = shutil.copytree(parent[0], str(tmp_path / "copy")), str(tmp_path / "child")
@@ -143,6 +144,7 @@ def test_a_parent_that_has_gone_on_is_not_begun_from_again(eager, parent, tmp_pa
     assert "has gone on since" in said(capsys, ["--run", child, "--resume"])
 
 
+@pytest.mark.slow
 def test_what_the_parent_learnt_is_known_and_what_it_held_out_stays_so(eager, parent, more, tmp_path, caplog):
     run, data = parent
     child = str(tmp_path / "child")
@@ -181,6 +183,7 @@ def test_added_pictures_have_the_one_roi_of_the_data(parent, more, tmp_path, cap
     assert len(records) == 20 and len({one.roi for one in records}) == 1 and records[-1].roi is not None
 
 
+@pytest.mark.slow
 def test_real_defects_are_recorded_and_a_changed_mask_is_refused(eager, parent, tmp_path, capsys):
     import cv2
 

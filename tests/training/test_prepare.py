@@ -13,6 +13,7 @@ from grdnet_tf.errors import InputError
 from grdnet_tf.training import prepare, run_folder
 
 
+@pytest.mark.slow
 def test_the_orientation_is_measured_once_and_kept(discs, tiny_config, tmp_path, capsys):
     """Of the discs on a gradient from top to bottom some turns are natural, upside down is not."""
     run = tmp_path / "run"

@@ -39,6 +39,7 @@ def test_a_killed_fine_tuning_resumes_to_the_same_bits(finished, tmp_path, more)
     assert faults.differences(*results) == [], output
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, tmp_path):
     run = tmp_path / "copy"
     shutil.copytree(finished, run)
@@ -50,6 +51,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, tmp_
     assert summary(run)["weights_sha256"] == summary(finished)["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_go_on_for_more_epochs(finished, tmp_path):
     run = tmp_path / "longer"
     shutil.copytree(finished, run)

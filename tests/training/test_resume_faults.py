@@ -11,7 +11,7 @@ import pytest
 from quick_runs import prepared, rates, rows
 
 from benchmarks import faults
-from grdnet_tf.compat import KERAS_3, keras
+from grdnet_tf.compat import keras
 from grdnet_tf.config import load_config
 from grdnet_tf.model import weights
 from grdnet_tf.storage import read_arrays, write_arrays
@@ -68,23 +68,6 @@ def test_the_plateau_goes_on_at_the_rate_that_it_had_reached(tmp_path):
     assert done.returncode == 0, done.stderr
     assert faults.differences(faults.result(parts), faults.result(whole)) == []
     assert rates(whole)[5] < rates(whole)[0] == pytest.approx(0.05)  # eq. 7 had acted before the run was taken up
-
-
-@pytest.mark.skipif(KERAS_3, reason="there older checkpoints have the rates among the optimizers' variables")
-def test_a_checkpoint_of_an_older_version_gets_its_rates_from_the_log(start, resume, tmp_path, caplog):
-    """A rate of 0 improves nothing but once: with patience 1 each later epoch lowers it, here from 1e-30."""
-    keys = ("train.learning_rate=1e-30", "train.min_learning_rate=0", "train.plateau_alpha=1", "network.batch_norm=false",
-            "train.monitor=val_image_auroc")  # which the order of a sum does not move
-    assert start("--epochs", "3", *(word for key in keys for word in ("--set", key))) == 0
-    run = tmp_path / "run"
-    for name in os.listdir(run / "checkpoints"):
-        arrays, state = read_arrays(str(run / "checkpoints" / name))
-        write_arrays(str(run / "checkpoints" / name),
-                     {key: a for key, a in arrays.items() if not key.endswith("/learning_rate")}, state)
-    assert resume("--epochs", "4") == 0
-    assert "older version" in caplog.text
-    # Epoch 1 is the best; the ends of 2 and 3 lower the rate by e each, so epochs 3 and 4 run at e^-1 and e^-2 of it.
-    np.testing.assert_allclose(rates(run), 1e-30 * np.exp([0, 0, -1, -2]), rtol=1e-5)
 
 
 def test_every_older_figure_may_be_missing_but_no_weight(start, resume, tmp_path, capsys):

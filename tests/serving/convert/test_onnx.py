@@ -41,6 +41,7 @@ def exported(request, tmp_path_factory):
     return saved, path, onnx_export.write(saved, path)
 
 
+@pytest.mark.slow
 def test_the_least_area_is_in_the_onnx_file_too(tmp_path):
     tf.keras.utils.set_random_seed(1)
     half = inference_half(GRDNet(SIZE, 3, **SMALL, **NETWORKS["crae"]))

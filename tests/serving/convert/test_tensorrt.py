@@ -190,6 +190,7 @@ def test_a_conversion_without_an_engine_is_no_success(saved, recorded, tmp_path)
         tensorrt.convert(saved("crae"), str(tmp_path / "out"), 1)
 
 
+@pytest.mark.slow
 def test_engines_are_published_with_warmup_and_named_to_the_server(recorded, tmp_path):
     model = GRDNet(SIZE, 3, **SMALL, **NETWORKS["crae"])
     options = export.Options(batch_sizes=(1, 4), formats=("tftrt",))
