@@ -203,6 +203,7 @@ def test_weights_go_into_a_model_of_the_same_architecture_only():
         restore_networks(tiny(widths=(4, 9)), arrays, "here")
 
 
+@pytest.mark.slow
 def test_it_overfits_eight_pictures():
     """Eight pictures, each with one bright patch as the defect: after 150 steps the map marks them and little else."""
     rng = np.random.default_rng(0)

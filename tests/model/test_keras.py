@@ -195,6 +195,7 @@ def test_labels_are_not_used_and_that_is_said(caplog):
     assert "labels are not used: every picture of this data counts as a good one" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_a_directory_of_pictures_is_scaled_or_refused(tmp_path, dtype):
     """`image_dataset_from_directory` gives floats up to 255."""
