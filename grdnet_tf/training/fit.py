@@ -6,6 +6,7 @@ import sys
 
 import tensorflow as tf
 
+from ..compat import KERAS_3
 from ..console import Progress
 from ..data.pipeline import check_files
 from ..data.record import Records
@@ -175,7 +176,8 @@ def end_epoch(model, held_out, parts, epoch, epochs):
         part.set_params({"epochs": epochs})
     sums, model.stop_training = keeper.sums, False
     keeper.restore_sums()
-    logs = {name: float(tracker.result()) for name, tracker in model.trackers.items()}
+    names = sorted(model.trackers) if KERAS_3 else model.trackers  # as `fit` orders them, and so metrics.csv its columns
+    logs = {name: float(model.trackers[name].result()) for name in names}
     keeper.sums = sums  # for a checkpoint within the validation
     if held_out is not None:
         found = model.evaluate(held_out, callbacks=parts, return_dict=True, verbose=_verbose())
